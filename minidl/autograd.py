@@ -1,0 +1,352 @@
+"""Reverse-mode differentiation, whole: an Op, the Node it leaves, the walk back.
+
+Applying an Op to Tensors computes an array and, if some input wants a gradient,
+leaves a Node: which Op it was, the Nodes of its inputs (its *parents*), and the
+few arrays that its derivative will need. The Nodes form a graph that points
+only backwards, so it has no cycles, and dropping the last output frees it all.
+
+``grad`` walks that graph from the outputs back, deepest Node first, so that a
+Node is visited when all its gradients have arrived. At each Node it asks the Op
+for one *vjp* (vector-Jacobian product) per parent: given the gradient of the
+output, the gradient of that input. A vjp is itself written with Ops. That is
+all it takes for derivatives of any order: with ``create_graph=True`` the walk
+back leaves Nodes like any other computation.
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar
+from weakref import ref
+
+from minidl.compute import Array, xp_of
+from minidl.errors import DeviceError, GradientError, ShapeError, message
+from minidl.tensor import Tensor, as_tensor
+
+OUT = -1
+"""Stands for an Op's own output among the indices of its inputs."""
+
+_recording: ContextVar[bool] = ContextVar("minidl_recording", default=True)
+
+
+@contextmanager
+def _set_recording(on: bool) -> Iterator[None]:
+    token = _recording.set(on)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def no_grad() -> Any:
+    """Compute without leaving Nodes; a ``with`` block or a decorator."""
+    return _set_recording(False)
+
+
+def enable_grad() -> Any:
+    """Leave Nodes again inside a ``no_grad`` block."""
+    return _set_recording(True)
+
+
+def is_recording() -> bool:
+    """Whether Ops leave Nodes at the moment."""
+    return _recording.get()
+
+
+class Node:
+    """What an Op leaves behind, or the mark of a leaf (a Tensor made by a user).
+
+    Attributes
+    ----------
+    op : Op or None
+        The Op that was applied; None for a leaf.
+    parents : tuple of Node or None
+        The Node of each input; None where an input wants no gradient.
+    kept : dict of int to array
+        The inputs, by position, and the output (OUT) that the vjps will need.
+    depth : int
+        Length of the longest path to a leaf. Parents are always less deep.
+    tensor : weak reference or None
+        A leaf's Tensor, which receives ``.grad``. Weak, so that no cycle forms.
+    """
+
+    __slots__ = ("__weakref__", "depth", "dtype", "hooks", "kept", "op", "parents", "shape",
+                 "tensor")  # fmt: skip
+
+    def __init__(self, op: Op | None, parents: tuple[Node | None, ...], data: Array):
+        self.op = op
+        self.parents = parents
+        self.kept: dict[int, Array] = {}
+        self.depth = 1 + max((p.depth for p in parents if p is not None), default=-1)
+        self.shape: tuple[int, ...] = data.shape
+        self.dtype = data.dtype
+        self.hooks: list[Callable[[Tensor], Tensor | None]] = []
+        self.tensor: ref[Tensor] | None = None
+
+    def value(self, i: int) -> Tensor:
+        """The kept input ``i`` (or the output), as a Tensor that is still in the graph."""
+        return Tensor(self.kept[i], self if i == OUT else self.parents[i])
+
+    def vjp(self, i: int, grad: Tensor) -> Tensor | None:
+        """The gradient of input ``i``, in that input's own shape and dtype."""
+        parent, op = self.parents[i], self.op
+        assert parent is not None and op is not None
+        result = op.vjp(i, grad, self)
+        if result is None:
+            return None
+        if result.shape != parent.shape:
+            raise ShapeError(
+                message(
+                    f"{type(op).__name__}: the gradient of input {i} has the wrong shape",
+                    f"the input has shape {parent.shape}, its gradient {result.shape}",
+                    hint="this is a mistake in the op's vjp.",
+                )
+            )
+        return result if result.dtype == parent.dtype else result.astype(parent.dtype)
+
+
+class Op:
+    """A differentiable function of arrays; one instance per set of settings.
+
+    The author writes ``forward(self, x, y, ...)`` on arrays and, for each input,
+    ``vjp_x(self, grad, ...)`` on Tensors. What a vjp asks for by name after
+    ``grad`` (inputs, or ``out``) is kept for it, and nothing else is::
+
+        class Exp(Op):
+            def forward(self, x):
+                return xp_of(x).exp(x)
+
+            def vjp_x(self, grad, out):
+                return grad * out
+
+    Most ops are simpler still: see the kinds in ``minidl.kinds``.
+    """
+
+    rule: ClassVar[str] = "vjp"
+    """Prefix of the methods that hold the derivative, one per input."""
+
+    inputs: ClassVar[tuple[str, ...]] = ()
+    wants: ClassVar[dict[int, tuple[int, ...]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.inputs = tuple(inspect.signature(cls.forward).parameters)[1:]
+        cls.wants = {}
+        for i, name in enumerate(cls.inputs):
+            derivative = getattr(cls, f"{cls.rule}_{name}", None)
+            if derivative is not None:
+                asked = (p for p in inspect.signature(derivative).parameters)
+                cls.wants[i] = tuple(
+                    OUT if p == "out" else cls.inputs.index(p)
+                    for p in asked
+                    if p not in ("self", "grad")
+                )
+
+    def forward(self, *arrays: Array) -> Array:
+        """Compute the output from the inputs, without changing them."""
+        raise NotImplementedError
+
+    def keeps(self, i: int) -> tuple[int, ...]:
+        """Which inputs (or OUT) the vjp of input ``i`` needs."""
+        return self.wants.get(i, ())
+
+    def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor | None:
+        """The gradient of input ``i`` from the gradient of the output; None if it is zero."""
+        if i not in self.wants:
+            return None
+        rule = getattr(self, f"{self.rule}_{self.inputs[i]}")
+        return rule(grad, *(node.value(k) for k in self.wants[i]))
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        tensors = [as_tensor(value) for value in inputs]
+        arrays = [t.data for t in tensors]
+        if len({type(a) for a in arrays}) > 1:
+            raise DeviceError(
+                message(
+                    f"{type(self).__name__}: the inputs live on different devices",
+                    f"received {[t.device for t in tensors]}",
+                    hint='move them together with .to("cuda") or .to("cpu").',
+                )
+            )
+        data = self.forward(*arrays)
+        parents = tuple(t.node for t in tensors) if _recording.get() else ()
+        if not any(parents):
+            return Tensor(data)
+        node = Node(self, parents, data)
+        for i, parent in enumerate(parents):
+            if parent is not None:
+                for k in self.keeps(i):
+                    node.kept[k] = data if k == OUT else arrays[k]
+        return Tensor(data, node)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``outputs`` (summed, weighted by ``grad_outputs``) by ``inputs``.
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor or sequence of Tensors
+    grad_outputs : Tensor or sequence of Tensors, optional
+        One weight array per output, of its shape. Default: 1, for outputs of
+        one element.
+    create_graph : bool
+        Whether the gradients can be differentiated again.
+    allow_unused : bool
+        Give None, not an error, for an input that no output depends on.
+
+    Returns
+    -------
+    tuple of Tensors
+        One gradient per input, of its shape and dtype.
+
+    Raises
+    ------
+    GradientError
+        If an input does not want a gradient or no output depends on it.
+    """
+    sources = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for i, x in enumerate(sources):
+        if x.node is None:
+            raise GradientError(
+                message(f"grad: input {i} does not require a gradient",
+                        hint="make it with requires_grad=True, outside no_grad.")  # fmt: skip
+            )
+    targets = {x.node for x in sources if x.node is not None}
+    roots = _seed(outputs, grad_outputs)
+    found: dict[Node, Tensor] = {}
+
+    def collect(node: Node, gradient: Tensor) -> None:
+        if node in targets:
+            found[node] = gradient
+
+    _walk(roots, _paths_to(targets, [node for node, _ in roots]), create_graph, collect)
+    results = tuple(found.get(x.node) for x in sources if x.node is not None)
+    if not allow_unused and len(found) < len(targets):
+        missing = [i for i, gradient in enumerate(results) if gradient is None]
+        raise GradientError(
+            message(f"grad: no output depends on input(s) {missing}",
+                    hint="pass allow_unused=True to receive None for them.")  # fmt: skip
+        )
+    return results
+
+
+def backward(outputs: Tensor, gradient: Any = None, create_graph: bool = False) -> None:
+    """Add the gradient of ``outputs`` to the ``.grad`` of every leaf it depends on."""
+
+    def deposit(node: Node, arrived: Tensor) -> None:
+        leaf = node.tensor() if node.tensor is not None else None
+        if leaf is None:
+            return
+        if leaf.grad is not None:
+            leaf.grad = leaf.grad + arrived
+        elif create_graph:
+            leaf.grad = arrived
+        else:  # a copy, because a gradient may share its memory with another one
+            leaf.grad = Tensor(xp_of(arrived.data).array(arrived.data, order="C"))
+
+    _walk(_seed(outputs, gradient), None, create_graph, deposit)
+
+
+def _seed(outputs: Tensor | Sequence[Tensor], grad_outputs: Any) -> list[tuple[Node, Tensor]]:
+    """Pair each output's Node with the gradient that the walk starts from."""
+    ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    weights = (
+        [None] * len(ends)
+        if grad_outputs is None
+        else list(grad_outputs)
+        if isinstance(grad_outputs, (list, tuple))
+        else [grad_outputs]
+    )
+    if len(weights) != len(ends):
+        raise GradientError(
+            f"grad: received {len(ends)} outputs and {len(weights)} grad_outputs"
+        )
+    seeds = []
+    for y, weight in zip(ends, weights, strict=True):
+        if y.node is None:
+            raise GradientError(
+                message("backward: this output does not depend on anything that requires a "
+                        "gradient",
+                        hint="make an input with requires_grad=True, outside no_grad.")  # fmt: skip
+            )
+        if weight is None and y.size != 1:
+            raise GradientError(
+                message(f"backward: the output has shape {y.shape}, so its gradient is not one "
+                        "number",
+                        hint="reduce it (.sum() or .mean()) or pass the weights of its elements "
+                        "as `grad` (or `grad_outputs`).")  # fmt: skip
+            )
+        ones = xp_of(y.data).ones_like(y.data)
+        start = Tensor(ones) if weight is None else as_tensor(weight)
+        if start.shape != y.shape:
+            raise ShapeError(
+                message("backward: a gradient must have the shape of its output",
+                        f"the output has shape {y.shape}, the gradient {start.shape}")  # fmt: skip
+            )
+        seeds.append((y.node, start if start.dtype == y.dtype else start.astype(y.dtype)))
+    return seeds
+
+
+def _paths_to(targets: set[Node], roots: list[Node]) -> set[Node]:
+    """The Nodes on a path from a root to a target: the only ones worth visiting."""
+    seen, pending = set(roots), list(roots)
+    while pending:
+        for parent in pending.pop().parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                pending.append(parent)
+    useful = set(targets)
+    for node in sorted(seen, key=lambda n: n.depth):  # parents before children
+        if any(p in useful for p in node.parents):
+            useful.add(node)
+    return useful
+
+
+def _walk(
+    roots: list[tuple[Node, Tensor]],
+    useful: set[Node] | None,
+    create_graph: bool,
+    visit: Callable[[Node, Tensor], None],
+) -> None:
+    """Show ``visit`` each Node with its whole gradient, deepest Node first.
+
+    A loop over a heap, not a recursion: graphs are deeper than Python's stack.
+    """
+    arrived: dict[Node, Tensor] = {}
+    heap: list[tuple[int, int, Node]] = []
+    order = itertools.count()
+
+    def deliver(node: Node, gradient: Tensor) -> None:
+        if node in arrived:
+            arrived[node] = arrived[node] + gradient
+        else:
+            arrived[node] = gradient
+            heapq.heappush(heap, (-node.depth, next(order), node))
+
+    with _set_recording(create_graph):
+        for node, gradient in roots:
+            if useful is None or node in useful:
+                deliver(node, gradient)
+        while heap:
+            node = heapq.heappop(heap)[2]
+            gradient = arrived.pop(node)
+            for hook in tuple(node.hooks):
+                replacement = hook(gradient)
+                gradient = gradient if replacement is None else replacement
+            visit(node, gradient)
+            for i, parent in enumerate(node.parents):
+                if parent is not None and (useful is None or parent in useful):
+                    result = node.vjp(i, gradient)
+                    if result is not None:
+                        deliver(parent, result)

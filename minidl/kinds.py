@@ -1,0 +1,187 @@
+"""Three kinds of op, sorted by the shape of their derivative.
+
+    Pointwise   element by element: its derivative is one slope per element
+    Linear      its derivative is its adjoint, whatever the input was
+    Bilinear    a sum over products of three arrays, with three corners
+
+Each kind writes its vjp once, here. An op of a kind only says what it computes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from minidl.autograd import Node, Op
+from minidl.compute import Array, xp_of
+from minidl.tensor import Tensor, match
+
+
+class Linear(Op):
+    """A linear map of one array, written beside its adjoint.
+
+    <apply(x), y> = <x, adjoint(y)> for all x and y. So the gradient of the
+    input is the adjoint of the gradient of the output: the op saves nothing,
+    and differentiating twice turns it around twice.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        cls.forward = cls.apply  # type: ignore[method-assign]
+        super().__init_subclass__(**kwargs)
+
+    def apply(self, x: Array) -> Array:
+        """The map."""
+        raise NotImplementedError
+
+    def adjoint(self, y: Array) -> Array:
+        """Its adjoint (the transposed matrix, if one wrote the map as a matrix)."""
+        raise NotImplementedError
+
+    def transposed(self) -> Linear:
+        """The adjoint, as an op of its own."""
+        return Transposed(self)
+
+    def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor:
+        return self.transposed()(grad)
+
+
+class Transposed(Linear):
+    """A linear map turned around."""
+
+    def __init__(self, op: Linear):
+        self.op = op
+
+    def apply(self, y: Array) -> Array:
+        return self.op.adjoint(y)
+
+    def adjoint(self, x: Array) -> Array:
+        return self.op.apply(x)
+
+    def transposed(self) -> Linear:
+        return self.op
+
+
+class Broadcast(Linear):
+    """Repeat along new axes and axes of size 1; the adjoint sums over the copies."""
+
+    def __init__(self, source: tuple[int, ...], target: tuple[int, ...]):
+        self.source, self.target = source, target
+
+    def apply(self, x: Array) -> Array:
+        return xp_of(x).broadcast_to(x, self.target)
+
+    def adjoint(self, y: Array) -> Array:
+        added = y.ndim - len(self.source)
+        repeated = (
+            added + axis
+            for axis, size in enumerate(self.source)
+            if size == 1 and y.shape[added + axis] != 1
+        )
+        axes = (*range(added), *repeated)
+        return y.sum(axis=axes, dtype=y.dtype).reshape(self.source) if axes else y
+
+
+def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo broadcasting: sum over the axes along which ``shape`` was repeated."""
+    return x if x.shape == shape else Transposed(Broadcast(shape, x.shape))(x)
+
+
+class Pointwise(Op):
+    """Each output element depends on the input elements at its own place alone.
+
+    The author writes ``forward`` and, for each input, its slope: the derivative
+    of an output element by the input element, as an expression of Tensors (or a
+    plain number). An input without a slope has derivative 0::
+
+        class Exp(Pointwise):
+            def forward(self, x):
+                return xp_of(x).exp(x)
+
+            def slope_x(self, out):
+                return out
+
+    The vjp multiplies by the slope, then sums over what broadcasting repeated.
+    """
+
+    rule: ClassVar[str] = "slope"
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        return super().__call__(*match(*inputs))
+
+    def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor | None:
+        if i not in self.wants:
+            return None
+        parent = node.parents[i]
+        assert parent is not None
+        rule = getattr(self, f"slope_{self.inputs[i]}")
+        slope = rule(*(node.value(k) for k in self.wants[i]))
+        steep = grad if isinstance(slope, int) and slope == 1 else grad * slope
+        return sum_to(steep, parent.shape)
+
+
+class Bilinear:
+    """A sum over products of elements of three arrays, T(x, w, y).
+
+    Leave out one array and what remains is a function of the other two, the
+    *corner* of the one left out: T is linear in each, so corner y is the array
+    with T(x, w, y) = <corner_y(x, w), y>, and likewise for the others. The
+    gradient of one corner is another corner:
+
+        forward   y = corner_y(x, w)
+        vjp of x      corner_x(w, grad)
+        vjp of w      corner_w(x, grad)
+
+    and so on for every order. A form names its three arrays in ``letters`` and
+    writes one method ``corner_<letter>`` for each, which takes the other two in
+    the order of ``letters``.
+    """
+
+    letters: ClassVar[tuple[str, str, str]] = ("x", "w", "y")
+
+    def corner(self, letter: str) -> Corner:
+        """The op that computes one of the three arrays from the other two."""
+        return Corner(self, letter)
+
+
+class Corner(Op):
+    """One corner of a bilinear form, as an op on the other two arrays."""
+
+    def __init__(self, form: Bilinear, letter: str):
+        self.form, self.letter = form, letter
+        self.operands = tuple(name for name in form.letters if name != letter)
+
+    def forward(self, first: Array, second: Array) -> Array:
+        return getattr(self.form, f"corner_{self.letter}")(first, second)
+
+    def keeps(self, i: int) -> tuple[int, ...]:
+        return (1 - i,)
+
+    def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor:
+        known = {self.letter: grad, self.operands[1 - i]: node.value(1 - i)}
+        wanted = self.operands[i]
+        return self.form.corner(wanted)(*(known[n] for n in self.form.letters if n != wanted))
+
+
+class Multiply(Bilinear):
+    """T(x, w, y) = sum x * w * y, each repeated where its axes have size 1.
+
+    The gentlest form: every corner is an elementwise product.
+    """
+
+    def __init__(self, x: tuple[int, ...], w: tuple[int, ...], y: tuple[int, ...]):
+        self.shapes = {"x": x, "w": w, "y": y}
+
+    def _product(self, a: Array, b: Array, letter: str) -> Array:
+        shape = self.shapes[letter]
+        product = a * b
+        return Broadcast(shape, product.shape).adjoint(product) if product.shape != shape else product
+
+    def corner_x(self, w: Array, y: Array) -> Array:
+        return self._product(w, y, "x")
+
+    def corner_w(self, x: Array, y: Array) -> Array:
+        return self._product(x, y, "w")
+
+    def corner_y(self, x: Array, w: Array) -> Array:
+        return self._product(x, w, "y")
+
+
