@@ -1,0 +1,94 @@
+"""Matrix products: the second gentlest bilinear form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl.compute import Array
+from minidl.errors import ShapeError, message
+from minidl.functional.shape import reshape, unsqueeze
+from minidl.kinds import Bilinear, Broadcast
+from minidl.tensor import Tensor, match
+
+
+class Matmul(Bilinear):
+    """T(x, w, y) = sum x[a, b] w[b, c] y[a, c], over a batch of matrices.
+
+    The corners are y = x w, x = y w', w = x' y, each summed over the batch axes
+    along which its array is repeated.
+    """
+
+    def __init__(self, x: tuple[int, ...], w: tuple[int, ...]):
+        self.x, self.w = x, w
+
+    def corner_x(self, w: Array, y: Array) -> Array:
+        return _summed(y @ w.swapaxes(-1, -2), self.x)
+
+    def corner_w(self, x: Array, y: Array) -> Array:
+        return _summed(x.swapaxes(-1, -2) @ y, self.w)
+
+    def corner_y(self, x: Array, w: Array) -> Array:
+        return x @ w
+
+
+def _summed(product: Array, shape: tuple[int, ...]) -> Array:
+    return product if product.shape == shape else Broadcast(shape, product.shape).adjoint(product)
+
+
+def matmul(x: Any, w: Any) -> Tensor:
+    """Matrix product, over leading batch axes that broadcast.
+
+    (..., A, B) @ (..., B, C) -> (..., A, C); a vector stands for a row on the
+    left and for a column on the right.
+
+    Raises
+    ------
+    ShapeError
+        If the inner sizes differ.
+    """
+    x, w = match(x, w)
+    if not x.ndim or not w.ndim or x.shape[-1] != w.shape[-2 if w.ndim > 1 else 0]:
+        raise ShapeError(
+            message(
+                "matmul: the last axis of x must match the last but one of w",
+                f"x has shape {x.shape}, w has shape {w.shape}",
+            )
+        )
+    rows = unsqueeze(x, 0) if x.ndim == 1 else x
+    columns = unsqueeze(w, 1) if w.ndim == 1 else w
+    y = Matmul(rows.shape, columns.shape).corner("y")(rows, columns)
+    if x.ndim == 1:
+        y = reshape(y, (*y.shape[:-2], y.shape[-1]))
+    return reshape(y, y.shape[:-1]) if w.ndim == 1 else y
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """Affine map of the last axis, y = x weight' + bias.
+
+    (..., C) * (O, C) -> (..., O)
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., C)
+    weight : Tensor, shape (O, C)
+    bias : Tensor, shape (O,), optional
+
+    Raises
+    ------
+    ShapeError
+        If x and weight disagree on C.
+    """
+    x, weight = match(x, weight)
+    if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            message(
+                "linear: x and weight disagree on the number of features C",
+                f"x has shape {x.shape}, read as (..., C)",
+                f"weight has shape {weight.shape}, read as (O, C)",
+                hint="weight.shape[1] must equal x.shape[-1].",
+            )
+        )
+    rows = reshape(x, (-1 if x.size else 0, x.shape[-1])) if x.ndim != 2 else x
+    y = matmul(rows, weight.T)
+    y = y if bias is None else y + bias
+    return y if x.ndim == 2 else reshape(y, (*x.shape[:-1], weight.shape[0]))

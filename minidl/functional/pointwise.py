@@ -1,0 +1,569 @@
+"""Functions of one element at a time: arithmetic and activations.
+
+Each op below is two or three lines: what it computes, and its slope. Read a
+slope as the calculus book writes it; ``out`` is the op's own output, used where
+the derivative is shorter in terms of it. Slopes are made of Tensors, so they
+have slopes themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from minidl import compute
+from minidl.compute import Array, xp_of
+from minidl.errors import ArgumentError, message
+from minidl.kinds import Linear, Multiply, Pointwise
+from minidl.tensor import Tensor, as_tensor, default_dtype, match
+
+
+def floating(x: Any) -> Tensor:
+    """The value as a Tensor of a floating dtype; integers become float32."""
+    given = as_tensor(x)
+    return given if given.dtype.kind == "f" else given.astype(default_dtype)
+
+
+# --- arithmetic ---
+
+
+class Add(Pointwise):
+    def forward(self, x: Array, y: Array) -> Array:
+        return x + y
+
+    def slope_x(self) -> int:
+        return 1
+
+    def slope_y(self) -> int:
+        return 1
+
+
+class Sub(Pointwise):
+    def forward(self, x: Array, y: Array) -> Array:
+        return x - y
+
+    def slope_x(self) -> int:
+        return 1
+
+    def slope_y(self) -> int:
+        return -1
+
+
+class Div(Pointwise):
+    def forward(self, x: Array, y: Array) -> Array:
+        return x / y
+
+    def slope_x(self, y: Tensor) -> Tensor:
+        return 1 / y
+
+    def slope_y(self, y: Tensor, out: Tensor) -> Tensor:
+        return -(out / y)
+
+
+class Neg(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return -x
+
+    def slope_x(self) -> int:
+        return -1
+
+
+class PowNumber(Pointwise):
+    """x to a fixed power p."""
+
+    def __init__(self, p: float):
+        self.p = p
+
+    def forward(self, x: Array) -> Array:
+        return x * x if self.p == 2 else x**self.p
+
+    def slope_x(self, x: Tensor) -> Tensor | float:
+        return self.p * pow(x, self.p - 1) if self.p not in (0, 1) else self.p
+
+
+class Pow(Pointwise):
+    def forward(self, x: Array, y: Array) -> Array:
+        return x**y
+
+    def slope_x(self, x: Tensor, y: Tensor) -> Tensor:
+        # x ** (y - 1) is infinite at x = 0, y = 0, where x ** y is flat.
+        return y * pow(x, where(y == 0, 1.0, y - 1))
+
+    def slope_y(self, x: Tensor, out: Tensor) -> Tensor:
+        return out * log(where(x == 0, 1.0, x))
+
+
+def add(x: Any, y: Any) -> Tensor:
+    """x + y, element by element, with broadcasting."""
+    return Add()(x, y)
+
+
+def sub(x: Any, y: Any) -> Tensor:
+    """x - y, element by element, with broadcasting."""
+    return Sub()(x, y)
+
+
+def mul(x: Any, y: Any) -> Tensor:
+    """x * y, element by element, with broadcasting."""
+    x, y = match(x, y)
+    shape = x.shape if x.shape == y.shape else np.broadcast_shapes(x.shape, y.shape)
+    return Multiply(x.shape, y.shape, shape).corner("y")(x, y)
+
+
+def div(x: Any, y: Any) -> Tensor:
+    """x / y, element by element, with broadcasting; integers become float32."""
+    x, y = match(x, y)
+    return Div()(*((x, y) if "f" in (x.dtype.kind, y.dtype.kind) else (floating(x), floating(y))))
+
+
+def neg(x: Any) -> Tensor:
+    """-x."""
+    return Neg()(x)
+
+
+def pow(x: Any, y: Any) -> Tensor:
+    """x ** y. A fixed exponent may be a Python number."""
+    if isinstance(y, (int, float)):
+        return PowNumber(y)(x)
+    return Pow()(x, y)
+
+
+def square(x: Any) -> Tensor:
+    """x * x."""
+    return PowNumber(2)(x)
+
+
+# --- elementary functions ---
+
+
+class Exp(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).exp(x)
+
+    def slope_x(self, out: Tensor) -> Tensor:
+        return out
+
+
+class Log(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).log(x)
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        return 1 / x
+
+
+class Sqrt(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).sqrt(x)
+
+    def slope_x(self, out: Tensor) -> Tensor:
+        return 0.5 / out
+
+
+class Sin(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).sin(x)
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        return cos(x)
+
+
+class Cos(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).cos(x)
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        return -sin(x)
+
+
+class Erf(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return _erf(x)
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        return 2 / math.sqrt(math.pi) * exp(-square(x))
+
+
+class Abs(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return abs_of(x)
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        return sign(x)
+
+
+def abs_of(x: Array) -> Array:
+    """|x| of an array."""
+    return xp_of(x).abs(x)
+
+
+@cache
+def _erfc_fit() -> np.ndarray:
+    """Chebyshev coefficients of erfc(x) exp(x^2) in t = 2 / (2 + x), 0 <= x <= 6.
+
+    NumPy has no erf. This product is smooth and never small, so a short
+    polynomial reaches double precision; beyond 6, erf is 1 to all digits.
+    """
+
+    def scaled(s: np.ndarray) -> np.ndarray:
+        x = 2 / _t_of(s) - 2
+        return np.array([math.erfc(v) * math.exp(v * v) for v in x])
+
+    return np.polynomial.chebyshev.chebinterpolate(scaled, 30)
+
+
+def _t_of(s: np.ndarray) -> np.ndarray:
+    """From the polynomial's [-1, 1] to t's [1/4, 1]."""
+    return 0.25 + 0.375 * (s + 1)
+
+
+def _erf(x: Array) -> Array:
+    xp = xp_of(x)
+    size = xp.minimum(xp.abs(x.astype(np.float64)), 6.0)
+    s = (2 / (2 + size) - 0.25) / 0.375 - 1
+    last, before = xp.zeros_like(s), xp.zeros_like(s)
+    fit = _erfc_fit()
+    for c in fit[:0:-1]:  # Clenshaw's recurrence
+        last, before = 2 * s * last - before + c, last
+    product = s * last - before + fit[0]
+    return (xp.sign(x) * (1 - product * xp.exp(-size * size))).astype(x.dtype)
+
+
+def exp(x: Any) -> Tensor:
+    """e ** x."""
+    return Exp()(floating(x))
+
+
+def log(x: Any) -> Tensor:
+    """Natural logarithm."""
+    return Log()(floating(x))
+
+
+def sqrt(x: Any) -> Tensor:
+    """Square root."""
+    return Sqrt()(floating(x))
+
+
+def sin(x: Any) -> Tensor:
+    """Sine, of radians."""
+    return Sin()(floating(x))
+
+
+def cos(x: Any) -> Tensor:
+    """Cosine, of radians."""
+    return Cos()(floating(x))
+
+
+def erf(x: Any) -> Tensor:
+    """Error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return Erf()(floating(x))
+
+
+def abs(x: Any) -> Tensor:
+    """|x|; its slope at 0 is 0."""
+    return Abs()(x)
+
+
+def sign(x: Any) -> Tensor:
+    """-1, 0 or 1; carries no gradient."""
+    data = as_tensor(x).data
+    return Tensor(xp_of(data).sign(data))
+
+
+# --- choosing ---
+
+
+class Maximum(Pointwise):
+    def forward(self, x: Array, y: Array) -> Array:
+        return xp_of(x).maximum(x, y)
+
+    def slope_x(self, x: Tensor, y: Tensor) -> Tensor:
+        return _share(x, y)
+
+    def slope_y(self, x: Tensor, y: Tensor) -> Tensor:
+        return _share(y, x)
+
+
+class Minimum(Pointwise):
+    def forward(self, x: Array, y: Array) -> Array:
+        return xp_of(x).minimum(x, y)
+
+    def slope_x(self, x: Tensor, y: Tensor) -> Tensor:
+        return _share(y, x)
+
+    def slope_y(self, x: Tensor, y: Tensor) -> Tensor:
+        return _share(x, y)
+
+
+def _share(x: Tensor, y: Tensor) -> Tensor:
+    """1 where x is larger, 0 where y is, and half where they are equal."""
+    xp = xp_of(x.data)
+    return Tensor(xp.heaviside(x.data - y.data, xp.asarray(0.5, x.dtype)))
+
+
+class Clip(Pointwise):
+    """x between two numbers; flat outside."""
+
+    def __init__(self, low: float | None, high: float | None):
+        self.low, self.high = low, high
+
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).clip(x, self.low, self.high)
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        xp = xp_of(x.data)
+        inside = xp.ones(x.shape, bool)
+        if self.low is not None:
+            inside &= x.data >= self.low
+        if self.high is not None:
+            inside &= x.data <= self.high
+        return Tensor(inside)
+
+
+class Where(Pointwise):
+    """x where a fixed condition holds, y elsewhere."""
+
+    def __init__(self, condition: Array):
+        self.condition = condition
+
+    def forward(self, x: Array, y: Array) -> Array:
+        return xp_of(x).where(self.condition, x, y)
+
+    def slope_x(self) -> Tensor:
+        return Tensor(self.condition)
+
+    def slope_y(self) -> Tensor:
+        return Tensor(~self.condition)
+
+
+def maximum(x: Any, y: Any) -> Tensor:
+    """The larger of x and y; equal ones share the gradient."""
+    return Maximum()(x, y)
+
+
+def minimum(x: Any, y: Any) -> Tensor:
+    """The smaller of x and y; equal ones share the gradient."""
+    return Minimum()(x, y)
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """x, raised to ``min`` and lowered to ``max``: numbers or Tensors, either may be None.
+
+    The gradient passes where min <= x <= max.
+    """
+    if min is None and max is None:
+        raise ArgumentError(message("clip: give min, max or both"))
+    if all(bound is None or isinstance(bound, (int, float)) for bound in (min, max)):
+        return Clip(min, max)(x)
+    raised = x if min is None else maximum(x, min)
+    return as_tensor(raised) if max is None else minimum(raised, max)
+
+
+clamp = clip
+
+
+def where(condition: Any, x: Any, y: Any) -> Tensor:
+    """x where ``condition`` holds, y elsewhere; all three broadcast."""
+    return Where(as_tensor(condition).data.astype(bool))(x, y)
+
+
+# --- activations ---
+
+
+class Relu(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).maximum(x, x.dtype.type(0))
+
+    def slope_x(self, out: Tensor) -> Tensor:
+        return out > 0
+
+
+class LeakyRelu(Pointwise):
+    def __init__(self, negative_slope: float):
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).where(x > 0, x, x * x.dtype.type(self.negative_slope))
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        slope = xp_of(x.data).where(x.data > 0, 1.0, self.negative_slope)
+        return Tensor(slope.astype(x.dtype))
+
+
+class Elu(Pointwise):
+    def __init__(self, alpha: float):
+        self.alpha = alpha
+
+    def forward(self, x: Array) -> Array:
+        xp = xp_of(x)
+        return xp.where(x > 0, x, x.dtype.type(self.alpha) * xp.expm1(xp.minimum(x, 0)))
+
+    def slope_x(self, x: Tensor, out: Tensor) -> Tensor:
+        return where(x > 0, 1.0, out + self.alpha)
+
+
+class Gelu(Pointwise):
+    """x times the probability that a standard normal variable is below x."""
+
+    def forward(self, x: Array) -> Array:
+        return x * (0.5 + 0.5 * _erf(x * x.dtype.type(math.sqrt(0.5))))
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        below = 0.5 + 0.5 * erf(x * math.sqrt(0.5))
+        return below + x * exp(-0.5 * square(x)) / math.sqrt(2 * math.pi)
+
+
+class Softplus(Pointwise):
+    def __init__(self, beta: float, threshold: float):
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, x: Array) -> Array:
+        xp = xp_of(x)
+        scaled = x * x.dtype.type(self.beta)
+        smooth = xp.maximum(scaled, 0) + xp.log1p(xp.exp(-xp.abs(scaled)))
+        return xp.where(scaled > self.threshold, x, smooth / x.dtype.type(self.beta))
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        scaled = x * self.beta
+        return where(scaled > self.threshold, 1.0, sigmoid(scaled))
+
+
+class Sigmoid(Pointwise):
+    def forward(self, x: Array) -> Array:
+        xp = xp_of(x)
+        small = xp.exp(-xp.abs(x))  # never overflows
+        return xp.where(x >= 0, 1, small) / (1 + small)
+
+    def slope_x(self, out: Tensor) -> Tensor:
+        return out * (1 - out)
+
+
+class Tanh(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).tanh(x)
+
+    def slope_x(self, out: Tensor) -> Tensor:
+        return 1 - square(out)
+
+
+class LogSigmoid(Pointwise):
+    def forward(self, x: Array) -> Array:
+        xp = xp_of(x)
+        return xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x)))
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        return sigmoid(-x)
+
+
+def relu(x: Any) -> Tensor:
+    """max(x, 0); its slope at 0 is 0."""
+    return Relu()(x)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, ``negative_slope`` * x elsewhere."""
+    return LeakyRelu(negative_slope)(floating(x))
+
+
+def elu(x: Any, alpha: float = 1.0) -> Tensor:
+    """x where positive, alpha * (e^x - 1) elsewhere."""
+    return Elu(alpha)(floating(x))
+
+
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """x times the normal distribution function of x, or its ``"tanh"`` approximation.
+
+    Source: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
+    """
+    x = floating(x)
+    if approximate == "none":
+        return Gelu()(x)
+    if approximate != "tanh":
+        raise ArgumentError(
+            message(
+                f"gelu: unknown approximation {approximate!r}", hint='choose "none" or "tanh".'
+            )
+        )
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * pow(x, 3))
+    return 0.5 * x * (1 + tanh(inner))
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x exceeds ``threshold``."""
+    return Softplus(beta, threshold)(floating(x))
+
+
+def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + e^-x)."""
+    return Sigmoid()(floating(x))
+
+
+def tanh(x: Any) -> Tensor:
+    """Hyperbolic tangent."""
+    return Tanh()(floating(x))
+
+
+def logsigmoid(x: Any) -> Tensor:
+    """log(sigmoid(x)), exact where sigmoid itself would round to 0."""
+    return LogSigmoid()(floating(x))
+
+
+# --- dtype, device, copy: linear, and their adjoints go back the same way ---
+
+
+class Cast(Linear):
+    """To another dtype."""
+
+    def __init__(self, source: np.dtype, target: np.dtype):
+        self.source, self.target = source, target
+
+    def apply(self, x: Array) -> Array:
+        return x.astype(self.target)
+
+    def adjoint(self, y: Array) -> Array:
+        return y.astype(self.source)
+
+
+class Move(Linear):
+    """To another device."""
+
+    def __init__(self, source: str, target: str):
+        self.source, self.target = source, target
+
+    def apply(self, x: Array) -> Array:
+        return compute.to_device(x, self.target)
+
+    def adjoint(self, y: Array) -> Array:
+        return compute.to_device(y, self.source)
+
+
+class Clone(Linear):
+    """A copy."""
+
+    def apply(self, x: Array) -> Array:
+        return x.copy()
+
+    def adjoint(self, y: Array) -> Array:
+        return y
+
+
+def astype(x: Any, dtype: Any) -> Tensor:
+    """The values in another dtype. Only a floating dtype carries a gradient."""
+    x, target = as_tensor(x), np.dtype(dtype)
+    if x.dtype == target:
+        return x
+    return Cast(x.dtype, target)(x if target.kind == "f" else x.detach())
+
+
+def to_device(x: Any, device: str) -> Tensor:
+    """The values on ``"cpu"`` or ``"cuda"``."""
+    x = as_tensor(x)
+    return x if x.device == device else Move(x.device, device)(x)
+
+
+def clone(x: Any) -> Tensor:
+    """A copy of the array; the gradient passes through."""
+    return Clone()(x)

@@ -1,0 +1,346 @@
+"""Moving elements without changing them: reshaping, joining, splitting, padding.
+
+All of it is linear, and every adjoint is the movement back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.autograd import Node, Op
+from minidl.compute import Array, xp_of
+from minidl.errors import ArgumentError, ShapeError, message
+from minidl.functional.index import Slice, take
+from minidl.kinds import Broadcast, Linear
+from minidl.tensor import Tensor, as_tensor
+
+Shape = Sequence[int]
+
+
+class Reshape(Linear):
+    def __init__(self, source: tuple[int, ...], target: tuple[int, ...]):
+        self.source, self.target = source, target
+
+    def apply(self, x: Array) -> Array:
+        return x.reshape(self.target)
+
+    def adjoint(self, y: Array) -> Array:
+        return y.reshape(self.source)
+
+
+class Permute(Linear):
+    def __init__(self, order: tuple[int, ...]):
+        self.order = order
+
+    def apply(self, x: Array) -> Array:
+        return x.transpose(self.order)
+
+    def adjoint(self, y: Array) -> Array:
+        return y.transpose(tuple(np.argsort(self.order)))
+
+
+def reshape(x: Any, shape: Shape | int) -> Tensor:
+    """The same elements, in order, in another shape; one size may be -1."""
+    x = as_tensor(x)
+    target = (shape,) if isinstance(shape, int) else tuple(shape)
+    known = math.prod(s for s in target if s != -1)
+    if target.count(-1) == 1 and known and x.size % known == 0:
+        target = tuple(x.size // known if s == -1 else s for s in target)
+    if -1 in target or math.prod(target) != x.size:
+        raise ShapeError(
+            message(
+                "reshape: the new shape must hold the same number of elements",
+                f"x has shape {x.shape}, {x.size} elements",
+                f"the new shape is {tuple(shape) if not isinstance(shape, int) else (shape,)}",
+            )
+        )
+    return x if target == x.shape else Reshape(x.shape, target)(x)
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Join the axes from ``start_dim`` to ``end_dim`` into one."""
+    x = as_tensor(x)
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    first, last = axis_of("flatten", start_dim, x.ndim), axis_of("flatten", end_dim, x.ndim)
+    if first > last:
+        raise ArgumentError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
+    joined = math.prod(x.shape[first : last + 1])
+    return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
+
+
+def permute(x: Any, dims: Sequence[int]) -> Tensor:
+    """The axes in another order."""
+    x = as_tensor(x)
+    order = tuple(axis_of("permute", d, x.ndim) for d in dims)
+    if sorted(order) != list(range(x.ndim)):
+        raise ArgumentError(
+            message(
+                "permute: dims must name every axis once",
+                f"x has {x.ndim} axes, dims is {tuple(dims)}",
+            )
+        )
+    return Permute(order)(x)
+
+
+def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged."""
+    x = as_tensor(x)
+    a, b = axis_of("transpose", dim0, x.ndim), axis_of("transpose", dim1, x.ndim)
+    order = list(range(x.ndim))
+    order[a], order[b] = b, a
+    return permute(x, order)
+
+
+def moveaxis(x: Any, source: Sequence[int], destination: Sequence[int]) -> Tensor:
+    """Some axes moved to other places; the rest keep their order."""
+    x = as_tensor(x)
+    order = [a for a in range(x.ndim) if a not in source]
+    for to, axis in sorted(zip(destination, source, strict=True)):
+        order.insert(to, axis)
+    return permute(x, order)
+
+
+def axis_of(who: str, axis: int, ndim: int) -> int:
+    """The axis counted from the front, checked."""
+    if not -ndim <= axis < ndim:
+        raise ArgumentError(
+            message(f"{who}: axis {axis} does not exist", f"there are {ndim} axes")
+        )
+    return axis % ndim
+
+
+def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """Without the axes of size 1: all of them, or those named (others are left alone)."""
+    x = as_tensor(x)
+    if axis is None:
+        named = set(range(x.ndim))
+    else:
+        wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
+        named = {axis_of("squeeze", a, x.ndim) for a in wanted}
+    return reshape(x, tuple(s for a, s in enumerate(x.shape) if s != 1 or a not in named))
+
+
+def unsqueeze(x: Any, axis: int) -> Tensor:
+    """With a new axis of size 1 at this place."""
+    x = as_tensor(x)
+    place = axis_of("unsqueeze", axis, x.ndim + 1)
+    return reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
+
+
+def expand(x: Any, shape: Shape) -> Tensor:
+    """Repeat axes of size 1 (and new ones in front) up to ``shape``; -1 keeps a size."""
+    x = as_tensor(x)
+    new = len(shape) - x.ndim
+    target = tuple(x.shape[a - new] if s == -1 and a >= new else s for a, s in enumerate(shape))
+    if new < 0 or any(
+        size not in (1, target[a + new]) for a, size in enumerate(x.shape)
+    ):
+        raise ShapeError(
+            message(
+                "expand: only axes of size 1 can be repeated",
+                f"x has shape {x.shape}, to be expanded to {tuple(shape)}",
+            )
+        )
+    return x if target == x.shape else Broadcast(x.shape, target)(x)
+
+
+broadcast_to = expand
+
+
+# --- joining and splitting ---
+
+
+class Cat(Op):
+    """Join arrays along an axis; the gradient of each is its own slice."""
+
+    def __init__(self, axis: int, sizes: Sequence[int]):
+        self.axis = axis
+        self.starts = np.cumsum([0, *sizes])
+
+    def forward(self, *arrays: Array) -> Array:
+        return xp_of(arrays[0]).concatenate(arrays, self.axis)
+
+    def keeps(self, i: int) -> tuple[int, ...]:
+        return ()
+
+    def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor:
+        return _between(grad, self.axis, int(self.starts[i]), int(self.starts[i + 1]))
+
+
+def cat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join Tensors along an existing axis; their other sizes must agree."""
+    parts = [as_tensor(t) for t in tensors]
+    if not parts:
+        raise ArgumentError("cat: received no tensors")
+    axis = axis_of("cat", axis, parts[0].ndim)
+    others = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in parts}
+    if len(others) > 1 or len({t.ndim for t in parts}) > 1:
+        raise ShapeError(
+            message(
+                f"cat: the tensors must agree in every axis but axis {axis}",
+                f"their shapes are {[t.shape for t in parts]}",
+            )
+        )
+    return Cat(axis, [t.shape[axis] for t in parts])(*parts)
+
+
+concatenate = cat
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join Tensors of one shape along a new axis."""
+    parts = [as_tensor(t) for t in tensors]
+    if len({t.shape for t in parts}) > 1:
+        raise ShapeError(
+            message("stack: the tensors must have one shape", f"received {[t.shape for t in parts]}")
+        )
+    return cat([unsqueeze(t, axis) for t in parts], axis)
+
+
+def split(x: Any, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut into pieces of ``size`` (the last may be smaller), or of the sizes listed."""
+    x = as_tensor(x)
+    axis = axis_of("split", axis, x.ndim)
+    total = x.shape[axis]
+    if isinstance(size, int):
+        if size < 1:
+            raise ArgumentError(f"split: size must be at least 1, received {size}")
+        bounds = [*range(0, total, size), total]
+    else:
+        bounds = [0, *(int(b) for b in np.cumsum(size))]
+        if bounds[-1] != total:
+            raise ShapeError(
+                message(
+                    f"split: the sizes must add up to the length of axis {axis}",
+                    f"x has shape {x.shape}, the sizes {list(size)} add up to {bounds[-1]}",
+                )
+            )
+    return tuple(_between(x, axis, a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+
+
+def _between(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    return Slice(x.shape, (*[slice(None)] * axis, slice(start, stop)))(x)
+
+
+# --- padding ---
+
+
+class Pad(Linear):
+    """Add zeros around; the adjoint crops them away."""
+
+    def __init__(self, shape: tuple[int, ...], widths: Sequence[tuple[int, int]]):
+        self.widths = tuple(widths)
+        self.inside = tuple(
+            slice(before, before + size)
+            for (before, _), size in zip(self.widths, shape, strict=True)
+        )
+
+    def apply(self, x: Array) -> Array:
+        return xp_of(x).pad(x, self.widths)
+
+    def adjoint(self, y: Array) -> Array:
+        return y[self.inside]
+
+
+def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """Add elements around the last axes.
+
+    Parameters
+    ----------
+    x : Tensor
+    pad : sequence of an even number of integers
+        (before, after) for the last axis, then for the one before it, and so on:
+        (left, right, top, bottom) for images. Negative widths crop.
+    mode : {"constant", "reflect", "replicate", "circular"}
+        What to fill with: ``value``; the image mirrored at its edge pixels; the
+        edge pixels; the image again, from its other side.
+    value : float
+        For ``"constant"``.
+
+    Raises
+    ------
+    ArgumentError
+        For an odd number of widths, an unknown mode, or more padding than the
+        image can be mirrored or wrapped into.
+    """
+    x = as_tensor(x)
+    if len(pad) % 2 or len(pad) > 2 * x.ndim:
+        raise ArgumentError(
+            message(
+                "pad: give two widths, (before, after), for each axis from the last one back",
+                f"x has {x.ndim} axes, pad is {tuple(pad)}",
+            )
+        )
+    widths = [(0, 0)] * x.ndim
+    for back in range(len(pad) // 2):
+        widths[x.ndim - 1 - back] = (int(pad[2 * back]), int(pad[2 * back + 1]))
+    x, widths = _crop(x, widths)
+    if not any(map(any, widths)):
+        return x
+    if mode == "constant":
+        padded = Pad(x.shape, widths)(x)
+        return padded if value == 0 else padded + _frame(x, widths, value)
+    if mode not in _SOURCE:
+        raise ArgumentError(
+            message(f"pad: unknown mode {mode!r}", hint=f'choose "constant" or {list(_SOURCE)}.')
+        )
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            places = np.arange(-before, x.shape[axis] + after)
+            x = take(x, _SOURCE[mode](places, x.shape[axis], max(before, after)), axis)
+    return x
+
+
+def _crop(x: Tensor, widths: list[tuple[int, int]]) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Cut away what negative widths ask for."""
+    if all(w >= 0 for both in widths for w in both):
+        return x, widths
+    kept = [
+        slice(max(-before, 0), size - max(-after, 0))
+        for (before, after), size in zip(widths, x.shape, strict=True)
+    ]
+    if any(k.start > k.stop for k in kept):
+        raise ShapeError(
+            message("pad: negative widths crop more than there is", f"x has shape {x.shape}")
+        )
+    return Slice(x.shape, tuple(kept))(x), [(max(b, 0), max(a, 0)) for b, a in widths]
+
+
+def _frame(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
+    """``value`` in the padding, 0 where x goes."""
+    xp = xp_of(x.data)
+    return Tensor(xp.pad(xp.zeros_like(x.data), widths, constant_values=value))
+
+
+def _mirrored(places: np.ndarray, size: int, width: int) -> np.ndarray:
+    if width >= size:
+        raise ArgumentError(
+            message(
+                "pad: reflect needs padding smaller than the image",
+                f"the axis has {size} pixels, the padding {width}",
+            )
+        )
+    return (size - 1) - np.abs((size - 1) - np.abs(places))
+
+
+def _wrapped(places: np.ndarray, size: int, width: int) -> np.ndarray:
+    if width > size:
+        raise ArgumentError(
+            message(
+                "pad: circular cannot go round more than once",
+                f"the axis has {size} pixels, the padding {width}",
+            )
+        )
+    return places % size
+
+
+_SOURCE = {
+    "reflect": _mirrored,
+    "replicate": lambda places, size, width: np.clip(places, 0, size - 1),
+    "circular": _wrapped,
+}
