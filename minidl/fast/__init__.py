@@ -1,0 +1,1 @@
+"""Faster NumPy for some of ``minidl.reference``, under the same names."""

@@ -1,0 +1,106 @@
+"""What the lecture's examples share: their flags, their digits, their results."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.errors import ArgumentError, message
+
+
+class Digits(NamedTuple):
+    """Images of handwritten digits, split in two; (N, 1, H, W) float32 in [0, 1], labels int64."""
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        _, c, h, w = self.train_images.shape
+        return c, h, w
+
+
+def arguments(description: str, name: str) -> argparse.ArgumentParser:
+    """A parser with the flags every example has."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs") / name, help="folder of results (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument("--dry-run", action="store_true", help="a few steps only, in seconds")
+    return parser
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose the digits."""
+    parser.add_argument(
+        "--data",
+        choices=("digits", "mnist"),
+        default="digits",
+        help="scikit-learn's 8x8 digits, or MNIST (%(default)s)",
+    )
+    parser.add_argument("--root", type=Path, help="folder of MNIST's IDX files")
+
+
+def load_digits(data: str, root: Path | None, seed: int = 0) -> Digits:
+    """The digits the flags ask for.
+
+    ``"digits"``: scikit-learn's 1,797, split 1,500 / 297. ``"mnist"``: 60,000 /
+    10,000 if the folder has all four files; with the 10,000 test images alone,
+    these are split 9,000 / 1,000. Both splits are drawn by the seed.
+
+    Raises
+    ------
+    ArgumentError
+        If MNIST is asked for without a folder.
+    DataError
+        If a file is missing or damaged.
+    """
+    from minidl import data as readers
+
+    if data == "digits":
+        return _split("scikit-learn's digits", *readers.digits().arrays, 297, seed)
+    if root is None:
+        raise ArgumentError(
+            message("--data mnist needs a folder", hint="pass --root DIR with MNIST's IDX files.")
+        )
+    test = readers.mnist(root, train=False).arrays
+    if not readers.has_mnist(root, train=True):
+        return _split("MNIST's 10,000 test images", *test, 1000, seed)
+    return Digits("MNIST", *readers.mnist(root, train=True).arrays, *test)
+
+
+def _split(name: str, images: np.ndarray, labels: np.ndarray, held_out: int, seed: int) -> Digits:
+    order = np.random.default_rng(seed).permutation(len(images))
+    test, train = order[:held_out], order[held_out:]
+    return Digits(name, images[train], labels[train], images[test], labels[test])
+
+
+def write_metrics(out: Path, metrics: dict[str, Any]) -> Path:
+    """Save an example's numbers as ``metrics.json`` in its folder."""
+    from minidl.serialize import write_json
+
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "metrics.json"
+    write_json(path, metrics)
+    return path
+
+
+def table(head: list[str], rows: list[list[Any]]) -> str:
+    """Text columns, the first aligned left, numbers right."""
+    cells = [head, *([c if isinstance(c, str) else f"{c:.4f}" for c in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    lines = [
+        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True)))
+        for r in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

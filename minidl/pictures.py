@@ -1,0 +1,70 @@
+"""Images as a person sees them: arrays in [0, 1] to grids of pixels and PNG files."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import ShapeError, message
+from minidl.tensor import Tensor
+
+
+def image_grid(images: Any, columns: int, scale: int = 1, gap: int = 1) -> np.ndarray:
+    """Lay images out in rows, left to right, as one picture.
+
+    (N, C, H, W) -> (height, width) or (height, width, 3), uint8
+
+    Parameters
+    ----------
+    images : Tensor or array, shape (N, C, H, W)
+        Values in [0, 1] (others are clipped); C is 1 (grey) or 3 (RGB).
+    columns : int
+        Images in a row.
+    scale : int
+        Picture pixels per image pixel.
+    gap : int
+        White picture pixels between images.
+
+    Raises
+    ------
+    ShapeError
+        If the images are not (N, 1 or 3, H, W).
+    """
+    array = np.asarray(images.detach().numpy() if isinstance(images, Tensor) else images)
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or not array.size:
+        raise ShapeError(
+            message(
+                "image_grid: images must be grey or RGB, and at least one",
+                f"received shape {array.shape}, read as (N, C, H, W)",
+            )
+        )
+    n, c, h, w = array.shape
+    rows = -(-n // columns)
+    h, w = h * scale, w * scale
+    page = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
+    pixels = (np.clip(array, 0, 1) * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    for i, image in enumerate(pixels.repeat(scale, 1).repeat(scale, 2)):
+        top, left = (i // columns) * (h + gap), (i % columns) * (w + gap)
+        page[top : top + h, left : left + w] = image
+    return page[..., 0] if c == 1 else page
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """A picture, (height, width) or (height, width, 3) of uint8, as a PNG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def save_png(path: str | os.PathLike[str], picture: np.ndarray) -> Path:
+    """Write a picture as a PNG file, making its folder if needed."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(png_bytes(picture))
+    return target

@@ -1,0 +1,1 @@
+"""Readable NumPy for every hand-written computation: the oracle of the faster code."""
