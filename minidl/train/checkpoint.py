@@ -1,0 +1,191 @@
+"""Checkpoints: all that a run needs in order to go on as if it had never stopped.
+
+A checkpoint is one safetensors file, written in one atomic step: weights, the
+optimiser's state, the place in the data, the random numbers' state and the history
+are always of the same moment. Beside it lies a JSON file for people to read; nothing
+reads it back.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl import __version__, random
+from minidl.errors import ArgumentError, CheckpointError, message
+from minidl.serialize import Pathlike, load_tree, save_tree, write_json
+from minidl.train.history import History
+
+FORMAT = 1
+"""Grows by one when older programs could no longer read a checkpoint."""
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint says about its run, apart from the states that it restored.
+
+    Attributes
+    ----------
+    step, epoch : int
+        Steps taken and epochs finished.
+    config : dict
+        The settings of the run, as they were given.
+    history : History
+    progress : dict
+        What the loop adds: where it stands within its epoch.
+    versions : dict of str to str
+        Of minidl, NumPy and Python, when it was saved.
+    """
+
+    step: int
+    epoch: int
+    config: dict[str, Any]
+    history: History
+    progress: dict[str, Any]
+    versions: dict[str, str]
+
+
+def save_checkpoint(
+    path: Pathlike,
+    *,
+    model: Any,
+    optimizer: Any = None,
+    loader: Any = None,
+    schedule: Any = None,
+    step: int = 0,
+    epoch: int = 0,
+    config: Mapping[str, Any] | None = None,
+    history: Sequence[dict[str, Any]] = (),
+    progress: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the states of all these, and that of the random numbers, to one file.
+
+    The file at ``path`` is replaced in one atomic step; a summary for people follows
+    it, under the same name with the ending ``.json``.
+
+    Parameters
+    ----------
+    path : str or path
+        Ends in ``.safetensors``.
+    model, optimizer, loader, schedule : objects with ``state_dict()``, or None
+        What None leaves out cannot be restored.
+    step, epoch : int
+        Steps taken and epochs finished.
+    config : dict, optional
+        The settings of the run: strings, numbers, lists and dicts.
+    history : sequence of dict
+    progress : dict, optional
+        Whatever else the caller wants back.
+
+    Raises
+    ------
+    ArgumentError
+        If the name has another ending, or a state or the config holds what a file cannot.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ArgumentError(
+            message(
+                f"save_checkpoint: the name must end in .safetensors, received {str(path)!r}",
+                hint=f"for example {path.stem + '.safetensors'!r}.",
+            )
+        )
+    parts = {"model": model, "optimizer": optimizer, "loader": loader, "schedule": schedule}
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "step": step,
+        "epoch": epoch,
+        "config": dict(config or {}),
+        "versions": {
+            "minidl": __version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    states = {name: part.state_dict() for name, part in parts.items() if part is not None}
+    save_tree(
+        path,
+        {
+            **about,
+            "history": list(history),
+            "progress": dict(progress or {}),
+            "random": random.get_state(),
+            "states": states,
+        },
+    )
+    metrics = history[-1] if history else None
+    saved = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(path.with_suffix(".json"), {**about, "metrics": metrics, "saved": saved})
+
+
+def load_checkpoint(
+    path: Pathlike,
+    *,
+    model: Any = None,
+    optimizer: Any = None,
+    loader: Any = None,
+    schedule: Any = None,
+    restore_random: bool = True,
+) -> Checkpoint:
+    """Put the states from a checkpoint back into these objects; nothing in it is executed.
+
+    Parameters
+    ----------
+    path : str or path
+    model, optimizer, loader, schedule : objects with ``load_state_dict(state)``, or None
+        Those that are None are left alone.
+    restore_random : bool
+        Whether ``minidl.random`` goes on from where it was; False to use a model only.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, not a checkpoint, from a newer minidl, or
+        without the state of something that was asked for; nothing is changed then.
+    """
+    tree = _read(path)
+    parts = {"model": model, "optimizer": optimizer, "loader": loader, "schedule": schedule}
+    asked = {name: part for name, part in parts.items() if part is not None}
+    missing = [name for name in asked if name not in tree["states"]]
+    if missing:
+        raise CheckpointError(
+            message(
+                f"the checkpoint {str(path)!r} has no state of: {', '.join(missing)}",
+                f"it has those of: {', '.join(tree['states'])}",
+                hint="leave it out here, or give it to save_checkpoint.",
+            )
+        )
+    for name, part in asked.items():
+        part.load_state_dict(tree["states"][name])
+    if restore_random:
+        random.set_state(tree["random"])
+    return Checkpoint(
+        step=tree["step"],
+        epoch=tree["epoch"],
+        config=tree["config"],
+        history=History(tree["history"]),
+        progress=tree["progress"],
+        versions=tree["versions"],
+    )
+
+
+def _read(path: Pathlike) -> dict[str, Any]:
+    tree = load_tree(path)
+    form = tree.get("format") if isinstance(tree, dict) else None
+    if not isinstance(form, int):
+        raise CheckpointError(f"{str(path)!r} is not a checkpoint of a training run")
+    if form > FORMAT:
+        raise CheckpointError(
+            message(
+                f"the checkpoint {str(path)!r} was made by a newer minidl",
+                f"its format is {form}, this minidl {__version__} reads up to {FORMAT}",
+                hint=f"install minidl {tree['versions']['minidl']} or newer.",
+            )
+        )
+    return tree

@@ -1,0 +1,67 @@
+"""History: what a run measured, one row an epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from minidl.errors import ArgumentError, DataError, message
+
+CLOCK = "seconds"
+"""The one column that differs between two runs that are otherwise the same."""
+
+
+class History(list[dict[str, Any]]):
+    """A list of rows; a row is a dict with ``epoch``, ``step``, ``loss`` and whatever else.
+
+    Examples
+    --------
+    >>> history = History([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    >>> history.column("loss")
+    [0.5, 0.25]
+    """
+
+    def column(self, name: str) -> list[Any]:
+        """The values of one column, row by row; None where a row has none.
+
+        Raises
+        ------
+        ArgumentError
+            If no row has such a column.
+        """
+        if not any(name in row for row in self):
+            known = sorted({key for row in self for key in row})
+            raise ArgumentError(
+                message(f"History.column: there is no column {name!r}", f"there are {known}")
+            )
+        return [row.get(name) for row in self]
+
+    def untimed(self) -> list[dict[str, Any]]:
+        """The rows without what the clock said: equal for a run and its repetition."""
+        return [{key: row[key] for key in row if key != CLOCK} for row in self]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> History:
+        """The rows of a ``metrics.jsonl``, of steps and of epochs, in order.
+
+        Raises
+        ------
+        DataError
+            If the file is missing, or a line of it is not a JSON object.
+        """
+        rows = cls()
+        try:
+            with open(path, encoding="utf-8") as file:
+                for number, line in enumerate(file, 1):
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise ValueError("not an object")
+                    rows.append(row)
+        except OSError as cause:
+            raise DataError(f"History.read: cannot read {os.fspath(path)!r}: {cause}") from None
+        except ValueError as cause:
+            raise DataError(
+                f"History.read: line {number} of {os.fspath(path)!r} is not a row: {cause}"
+            ) from None
+        return rows

@@ -1,0 +1,43 @@
+"""Ctrl-C that waits for the end of a step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupt:
+    """Whether somebody has asked the program to stop; true once they have."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def __bool__(self) -> bool:
+        return self.requested
+
+
+@contextmanager
+def held_interrupt() -> Iterator[Interrupt]:
+    """Inside the block the first SIGINT is only noted; the second one is Python's own.
+
+    Where signals cannot be caught (another thread than the main one) or are ignored
+    on purpose (a background job), nothing is changed.
+    """
+    interrupt = Interrupt()
+    usual = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupt.requested = True
+        signal.signal(signal.SIGINT, usual)
+
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield interrupt
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, usual)

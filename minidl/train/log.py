@@ -1,0 +1,99 @@
+"""Records of a run: lines of JSON, and TensorBoard. Either takes one row at a time."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from minidl.serialize import json_text
+from minidl.train.extras import import_extra
+
+
+class JsonLines:
+    """One row a line, each on its way to the disk before ``write`` returns.
+
+    Parameters
+    ----------
+    path : str or path
+        Its folder is made if need be.
+    keep : int
+        Bytes of an existing file to keep; what follows them is cut off. Default: none.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], keep: int = 0):
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.stat().st_size if path.exists() else 0
+        if there < keep:
+            warnings.warn(
+                f"{path} has lost {keep - there} of the {keep} bytes that were written to it; "
+                "the rows in them are missing from now on",
+                stacklevel=2,
+            )
+        self._file = open(path, "ab")  # noqa: SIM115  (open for as long as the run)
+        self._file.truncate(min(keep, there))
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add a row. NaN and infinities become null, since JSON has no word for them."""
+        self._file.write(json_text(row).encode() + b"\n")
+        self._file.flush()
+
+    __call__ = write
+
+    def sync(self) -> int:
+        """Wait until every row is on the disk; return the length of the file in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        """Close the file; again does nothing."""
+        self._file.close()
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class TensorBoard:
+    """Every number of a row as a TensorBoard scalar; give it to ``fit`` as a callback.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where TensorBoard will look.
+    first_step : int, optional
+        Hide what an earlier run wrote from this step on; for a resumed run.
+
+    Raises
+    ------
+    MissingExtraError
+        If tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], first_step: int | None = None):
+        module = import_extra("tensorboardX", "tensorboard", "TensorBoard")
+        self._writer = module.SummaryWriter(os.fspath(folder), purge_step=first_step)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add a row's numbers at its step, under ``step/`` or ``epoch/`` and their names."""
+        for name, value in row.items():
+            if name not in ("event", "epoch", "step"):
+                self._writer.add_scalar(f"{row.get('event', 'epoch')}/{name}", value, row["step"])
+        self._writer.flush()
+
+    __call__ = write
+
+    def close(self) -> None:
+        """Close the files."""
+        self._writer.close()
