@@ -93,7 +93,7 @@ def main() -> None:
         "finite_differences": float(np.abs(differences - hand).max()),
     }
     print(f"\nLargest distance from the hand-made gradient: autograd {errors['autograd']:.1e}, "
-          f"finite differences {errors['finite_differences']:.1e}.")  # fmt: skip
+          f"finite differences {errors['finite_differences']:.1e}.")
     print(f"Saved {write_metrics(args.out, {'largest_error': errors, 'second_derivative': bend})}")
 
 

@@ -76,13 +76,13 @@ class Node:
     """
 
     __slots__ = ("__weakref__", "depth", "dtype", "hooks", "kept", "op", "parents", "shape",
-                 "tensor")  # fmt: skip
+                 "tensor")
 
     def __init__(self, op: Op | None, parents: tuple[Node | None, ...], data: Array):
         self.op = op
         self.parents = parents
         self.kept: dict[int, Array] = {}
-        self.depth = 1 + max((p.depth for p in parents if p is not None), default=-1)
+        self.depth: int = 1 + max((p.depth for p in parents if p is not None), default=-1)
         self.shape: tuple[int, ...] = data.shape
         self.dtype = data.dtype
         self.hooks: list[Callable[[Tensor], Tensor | None]] = []
@@ -220,7 +220,7 @@ def grad(
         if x.node is None:
             raise GradientError(
                 message(f"grad: input {i} does not require a gradient",
-                        hint="make it with requires_grad=True, outside no_grad.")  # fmt: skip
+                        hint="make it with requires_grad=True, outside no_grad.")
             )
     targets = {x.node for x in sources if x.node is not None}
     roots = _seed(outputs, grad_outputs)
@@ -236,7 +236,7 @@ def grad(
         missing = [i for i, gradient in enumerate(results) if gradient is None]
         raise GradientError(
             message(f"grad: no output depends on input(s) {missing}",
-                    hint="pass allow_unused=True to receive None for them.")  # fmt: skip
+                    hint="pass allow_unused=True to receive None for them.")
         )
     return results
 
@@ -278,21 +278,21 @@ def _seed(outputs: Tensor | Sequence[Tensor], grad_outputs: Any) -> list[tuple[N
             raise GradientError(
                 message("backward: this output does not depend on anything that requires a "
                         "gradient",
-                        hint="make an input with requires_grad=True, outside no_grad.")  # fmt: skip
+                        hint="make an input with requires_grad=True, outside no_grad.")
             )
         if weight is None and y.size != 1:
             raise GradientError(
                 message(f"backward: the output has shape {y.shape}, so its gradient is not one "
                         "number",
                         hint="reduce it (.sum() or .mean()) or pass the weights of its elements "
-                        "as `grad` (or `grad_outputs`).")  # fmt: skip
+                        "as `grad` (or `grad_outputs`).")
             )
         ones = xp_of(y.data).ones_like(y.data)
         start = Tensor(ones) if weight is None else as_tensor(weight)
         if start.shape != y.shape:
             raise ShapeError(
                 message("backward: a gradient must have the shape of its output",
-                        f"the output has shape {y.shape}, the gradient {start.shape}")  # fmt: skip
+                        f"the output has shape {y.shape}, the gradient {start.shape}")
             )
         seeds.append((y.node, start if start.dtype == y.dtype else start.astype(y.dtype)))
     return seeds

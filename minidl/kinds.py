@@ -25,7 +25,7 @@ class Linear(Op):
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        cls.forward = cls.apply  # type: ignore[method-assign]
+        cls.forward = cls.apply  # type: ignore[method-assign, assignment]
         super().__init_subclass__(**kwargs)
 
     def apply(self, x: Array) -> Array:
@@ -173,7 +173,9 @@ class Multiply(Bilinear):
     def _product(self, a: Array, b: Array, letter: str) -> Array:
         shape = self.shapes[letter]
         product = a * b
-        return Broadcast(shape, product.shape).adjoint(product) if product.shape != shape else product
+        if product.shape == shape:
+            return product
+        return Broadcast(shape, product.shape).adjoint(product)
 
     def corner_x(self, w: Array, y: Array) -> Array:
         return self._product(w, y, "x")

@@ -33,8 +33,8 @@ Pathlike = str | os.PathLike[str]
 _CHECKSUM = "minidl.crc32"
 _SKELETON = "minidl.tree"
 _ARRAY = "$array"
-_DTYPES = frozenset("bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 "
-                    "float16 float32 float64 complex64".split())  # fmt: skip
+_DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+           "float16", "float32", "float64", "complex64")  # fmt: skip
 
 
 # --- files that are whole or absent ---
@@ -160,7 +160,7 @@ def _storable(name: Any, array: Any) -> np.ndarray:
         raise DtypeError(
             message(
                 f"save_arrays: {name!r} has dtype {on_cpu.dtype}, which safetensors cannot hold",
-                hint=f"it can hold {', '.join(sorted(_DTYPES))}.",
+                hint=f"it can hold {', '.join(_DTYPES)}.",
             )
         )
     # safetensors writes the memory as it lies: it has to be in C order, little-endian.
@@ -174,7 +174,7 @@ def _checksum(arrays: Mapping[str, np.ndarray], notes: Mapping[str, str]) -> str
     for name in sorted(arrays):
         array = arrays[name]
         crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode("utf-8", "replace"), crc)
-        crc = zlib.crc32(array.reshape(-1).view(np.uint8), crc)
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8).data, crc)
     return f"{crc:08x}"
 
 
@@ -186,7 +186,7 @@ def _read(path: Pathlike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         with safetensors.safe_open(path, "np") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             notes = dict(file.metadata() or {})
-    except Exception as cause:  # the library raises several kinds, TypeError for bfloat16 among them
+    except Exception as cause:  # the library raises several kinds: TypeError for bfloat16
         raise _unusable(path, f"not a whole safetensors file: {cause}") from None
     expected = notes.pop(_CHECKSUM, None)  # files that other programs wrote have none
     if expected is not None and expected != _checksum(arrays, notes):

@@ -91,7 +91,7 @@ def conv_encoder(
     image: tuple[int, int, int], channels: Sequence[int], features: int
 ) -> nn.Sequential:
     """3x3 convolutions of stride 2, each halving H and W, then a linear layer."""
-    c, h, w = image
+    c = image[0]
     smallest = _halved(image, len(channels))
     layers: list[nn.Module] = []
     for size in channels:

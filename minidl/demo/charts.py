@@ -24,8 +24,9 @@ def embeddings(planes: Mapping[str, np.ndarray], labels: np.ndarray) -> bytes:
             axis.scatter(codes[here, 0], codes[here, 1], s=7, color=colour, linewidths=0)
             if here.any():
                 middle = np.median(codes[here], axis=0)
-                axis.text(*middle, str(digit), fontsize=13, weight="bold", ha="center", va="center",
-                          bbox={"boxstyle": "circle,pad=.15", "fc": "white", "ec": colour})  # fmt: skip
+                axis.text(*middle, str(digit), fontsize=13, weight="bold",
+                          ha="center", va="center",
+                          bbox={"boxstyle": "circle,pad=.15", "fc": "white", "ec": colour})
         axis.set_title(title)
         axis.set_xticks([])
         axis.set_yticks([])

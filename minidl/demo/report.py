@@ -20,7 +20,7 @@ from minidl.errors import ArgumentError, message
 from minidl.pictures import png_bytes
 
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
-           "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")  # fmt: skip
+           "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 """One colour per digit, the same on the whole page."""
 
 REACH = 3.2
@@ -34,14 +34,14 @@ def picture(page: np.ndarray, caption: str = "", width: int | None = None) -> st
     encoded = base64.b64encode(png_bytes(page)).decode()
     size = f' width="{width}"' if width else ""
     return _figure(f'<img class="pixels" alt="{html.escape(caption)}"{size} src="data:image/png;'
-                   f'base64,{encoded}">', caption)  # fmt: skip
+                   f'base64,{encoded}">', caption)
 
 
 def chart(png: bytes, caption: str = "") -> str:
     """A chart, drawn as PNG, as a figure."""
     encoded = base64.b64encode(png).decode()
     return _figure(f'<img alt="{html.escape(caption)}" src="data:image/png;base64,{encoded}">',
-                   caption)  # fmt: skip
+                   caption)
 
 
 def _figure(inside: str, caption: str) -> str:
@@ -87,7 +87,7 @@ def explorer(
         "colours": COLOURS,
     }
     legend = "".join(f'<span><i style="background:{c}"></i>{d}</span>'
-                     for d, c in enumerate(COLOURS))  # fmt: skip
+                     for d, c in enumerate(COLOURS))
     return (
         '<div class="explorer"><div><canvas id="plane" width="560" height="560" tabindex="0">'
         f'</canvas><div class="legend soft">{legend}</div></div>'
@@ -115,7 +115,7 @@ def decoder_layers(decoder: nn.Sequential) -> list[dict[str, Any]]:
                 "weight": _base64(layer.weight.data),
                 "bias": _base64(layer.bias.data),
                 "activation": "sigmoid",
-            })  # fmt: skip
+            })
         elif type(layer) in _ACTIVATIONS and layers:
             layers[-1]["activation"] = _ACTIVATIONS[type(layer)]
         elif not isinstance(layer, nn.Unflatten):

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ import numpy as np
 from minidl.compute import Array
 from minidl.fast import buffers, threads
 from minidl.reference import conv as reference
-from minidl.windows import Pair, Windows
+from minidl.windows import Windows
 
 BLOCK = 2**20
 """Bytes of ``shifted`` in one task: about one core's second-level cache."""
@@ -136,7 +137,8 @@ def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
         shifted = _shifted(x, block, (k, l), j, (down, across))
         target = y[block.n, block.first : block.last]
         whole = target.flags.c_contiguous
-        out = target.reshape(-1, o) if whole else buffers.scratch("out", (target.size // o, o), y.dtype)
+        shape = (target.size // o, o)
+        out = target.reshape(shape) if whole else buffers.scratch("out", shape, y.dtype)
         np.matmul(_rows(shifted, 0, block, down), weight[0], out=out)
         term = buffers.scratch("term", out.shape, y.dtype) if k > 1 else out
         for tap in range(1, k):
@@ -184,7 +186,7 @@ def _rows(shifted: Array, tap: int, block: Block, down: Axis) -> Array:
     return rows.reshape(-1, shifted.shape[-1])
 
 
-def _row_bytes(l: int, c: int, j: int, down: Axis, dtype: np.dtype) -> int:  # noqa: E741
+def _row_bytes(l: int, c: int, j: int, down: Axis, dtype: np.dtype) -> int:
     return l * c * j * down.stride * dtype.itemsize
 
 
@@ -193,7 +195,7 @@ def _blocks(n: int, rows: int, row_bytes: int) -> Iterator[Block]:
     pieces = min(max(-(-rows * row_bytes // BLOCK), 1), rows)
     edges = [rows * p // pieces for p in range(pieces + 1)]
     for image in range(n):
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in pairwise(edges):
             yield Block(image, first, last)
 
 

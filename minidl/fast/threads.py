@@ -50,7 +50,9 @@ def blas_alone() -> Any:
     return blas.limit(limits=1)
 
 
-def each(work: Callable[[Task], Result], tasks: Iterable[Task], alone: bool = False) -> list[Result]:
+def each(
+    work: Callable[[Task], Result], tasks: Iterable[Task], alone: bool = False
+) -> list[Result]:
     """``work`` done on every task, in parallel; the results in the order of the tasks.
 
     With ``alone`` (or on one core) the calling thread does it all: handing over

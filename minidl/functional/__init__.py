@@ -5,8 +5,34 @@ reductions, shapes) follows torch's and NumPy's names, with ``axis`` and
 ``keepdims``.
 """
 
+from minidl.functional.conv import conv2d, conv_transpose2d
+from minidl.functional.dropout import dropout, dropout2d
+from minidl.functional.embedding import embedding, one_hot
+from minidl.functional.gram import gram_matrix, total_variation
 from minidl.functional.index import getitem, take, take_along_axis
+from minidl.functional.likelihood import (
+    bernoulli_log_likelihood,
+    gaussian_kl,
+    gaussian_log_likelihood,
+)
+from minidl.functional.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from minidl.functional.matmul import linear, matmul
+from minidl.functional.norm import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+)
 from minidl.functional.pointwise import (
     abs,
     add,
@@ -40,7 +66,16 @@ from minidl.functional.pointwise import (
     to_device,
     where,
 )
+from minidl.functional.pool import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    fixed_unpool2d,
+    max_pool2d,
+    max_unpool2d,
+)
 from minidl.functional.reduce import logsumexp, max, mean, min, std, sum, var
+from minidl.functional.resample import interpolate, pixel_shuffle, pixel_unshuffle
+from minidl.functional.sample import affine_grid, grid_sample
 from minidl.functional.shape import (
     broadcast_to,
     cat,
@@ -57,3 +92,5 @@ from minidl.functional.shape import (
     transpose,
     unsqueeze,
 )
+from minidl.functional.softmax import log_softmax, softmax
+from minidl.tensor import as_tensor

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,10 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
 def moveaxis(x: Any, source: Sequence[int], destination: Sequence[int]) -> Tensor:
     """Some axes moved to other places; the rest keep their order."""
     x = as_tensor(x)
-    order = [a for a in range(x.ndim) if a not in source]
-    for to, axis in sorted(zip(destination, source, strict=True)):
+    taken = [axis_of("moveaxis", a, x.ndim) for a in source]
+    places = [axis_of("moveaxis", a, x.ndim) for a in destination]
+    order = [a for a in range(x.ndim) if a not in taken]
+    for to, axis in sorted(zip(places, taken, strict=True)):
         order.insert(to, axis)
     return permute(x, order)
 
@@ -197,7 +200,8 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     parts = [as_tensor(t) for t in tensors]
     if len({t.shape for t in parts}) > 1:
         raise ShapeError(
-            message("stack: the tensors must have one shape", f"received {[t.shape for t in parts]}")
+            message("stack: the tensors must have one shape",
+                    f"received {[t.shape for t in parts]}")
         )
     return cat([unsqueeze(t, axis) for t in parts], axis)
 
@@ -220,7 +224,7 @@ def split(x: Any, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...
                     f"x has shape {x.shape}, the sizes {list(size)} add up to {bounds[-1]}",
                 )
             )
-    return tuple(_between(x, axis, a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+    return tuple(_between(x, axis, a, b) for a, b in pairwise(bounds))
 
 
 def _between(x: Tensor, axis: int, start: int, stop: int) -> Tensor:

@@ -18,7 +18,7 @@ from minidl.compute import Array, xp_of
 from minidl.windows import Windows
 
 
-def under_tap(image: Array, windows: Windows, k: int, l: int) -> Array:  # noqa: E741
+def under_tap(image: Array, windows: Windows, k: int, l: int) -> Array:
     """The pixels (..., I, J) that tap (k, l) of each window lies on, as a view.
 
     ``image`` is the padded image, ``windows.reach`` pixels large.

@@ -31,7 +31,7 @@ SAMPLES = [
     Sample("minimum", "", lambda F, x, y: F.minimum(x * x, y), [A, (3, 4)], apart),
     Sample("clip", "two numbers", lambda F, x: F.clip(x, -0.4, 0.3) * x, [A], apart),
     Sample("clip", "one number", lambda F, x: F.clip(x, max=0.2) * x, [A], apart),
-    Sample("clip", "a tensor", lambda F, x, y: F.clip(x, y), [A, (3, 4)], apart),
+    Sample("clip", "a tensor", lambda F, x, y: F.clip(x, y), [A, (3, 4)], [apart, normal]),
     Sample("where", "", lambda F, x, y: F.where(x > 0, x * y, y * y), [A, ROW], apart),
     Sample("relu", "", lambda F, x: F.relu(x) * x, [A], apart),
     Sample("leaky_relu", "", lambda F, x: F.leaky_relu(x, 0.2) * x, [A], apart),

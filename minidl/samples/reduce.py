@@ -15,11 +15,11 @@ SAMPLES = [
     Sample("std", "", lambda F, x: F.std(x, axis=1, keepdims=True), [A]),
     Sample("max", "all", lambda F, x: F.max(x) ** 2, [A], apart),
     Sample("max", "axes", lambda F, x: F.max(x, axis=(0, 2)) ** 2, [A], apart,
-           torch=lambda F, x: F.amax(x, dim=(0, 2)) ** 2),  # fmt: skip
+           torch=lambda F, x: F.amax(x, dim=(0, 2)) ** 2),
     Sample("min", "axis, keepdims", lambda F, x: F.min(x, axis=1, keepdims=True) ** 2, [A], apart,
-           torch=lambda F, x: F.amin(x, dim=1, keepdim=True) ** 2),  # fmt: skip
+           torch=lambda F, x: F.amin(x, dim=1, keepdim=True) ** 2),
     Sample("logsumexp", "axis", lambda F, x: F.logsumexp(x, axis=1), [A],
-           torch=lambda F, x: F.logsumexp(x, dim=1)),  # fmt: skip
+           torch=lambda F, x: F.logsumexp(x, dim=1)),
     Sample("logsumexp", "all", lambda F, x: F.logsumexp(x), [A],
-           torch=lambda F, x: F.logsumexp(x, dim=(0, 1, 2))),  # fmt: skip
+           torch=lambda F, x: F.logsumexp(x, dim=(0, 1, 2))),
 ]

@@ -39,7 +39,7 @@ SAMPLES = [
     Sample("getitem", "repeated rows", lambda F, x: x[:, ROWS] ** 2, [A]),
     Sample("getitem", "bool mask", lambda F, x: x[:, MASK] ** 2, [A]),
     Sample("take", "", lambda F, x: F.take(x, ROWS, 1) ** 2, [A],
-           torch=lambda F, x: x[:, ROWS] ** 2),  # fmt: skip
+           torch=lambda F, x: x[:, ROWS] ** 2),
     Sample("take_along_axis", "", lambda F, x: F.take_along_axis(x, _places(F), 2) ** 2,
-           [(2, 1, 3)], torch=lambda F, x: F.gather(x, 2, _places(F)) ** 2),  # fmt: skip
+           [(2, 1, 3)], torch=lambda F, x: F.gather(x, 2, _places(F)) ** 2),
 ]

@@ -1,0 +1,48 @@
+"""Dropout: while training, set random elements to zero.
+
+Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks
+from overfitting"; scaled while training, so that nothing is left to do after.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import random
+from minidl.errors import ArgumentError, ShapeError
+from minidl.tensor import Tensor, as_tensor
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Each element 0 with probability p, else divided by 1 - p.
+
+    Raises
+    ------
+    ArgumentError
+        If p is not between 0 and 1.
+    """
+    x = as_tensor(x)
+    return _dropped("dropout", x, p, training, x.shape)
+
+
+def dropout2d(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Whole channels of an image, (N, C, H, W), 0 with probability p.
+
+    Source: Tompson et al. 2015, "Efficient object localization using
+    convolutional networks", section 3.2.
+    """
+    x = as_tensor(x)
+    if x.ndim < 3:
+        raise ShapeError(f"dropout2d: x needs the axes (N, C, H, W), received shape {x.shape}")
+    return _dropped("dropout2d", x, p, training, (*x.shape[:-2], 1, 1))
+
+
+def _dropped(who: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...]) -> Tensor:
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"{who}: p is a probability, between 0 and 1; received {p}")
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return x * 0.0
+    kept = random.uniform(shape, device=x.device) >= p
+    return x * (kept.astype(x.dtype) * (1 / (1 - p)))

@@ -1,0 +1,267 @@
+"""Losses: how far an answer is from its target, as one number.
+
+Every loss is an expression of earlier functions; ``reduction`` says what is
+done with the elements: "mean" (default), "sum", or "none".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.compute import xp_of
+from minidl.errors import ArgumentError, DtypeError, ShapeError, message
+from minidl.functional.index import take_along_axis
+from minidl.functional.likelihood import bernoulli_log_likelihood
+from minidl.functional.pointwise import abs, clip, log, softplus, square, where
+from minidl.functional.reduce import mean, sum
+from minidl.functional.shape import reshape, squeeze, unsqueeze
+from minidl.functional.softmax import log_softmax
+from minidl.tensor import Tensor, as_tensor, match
+
+
+def _pair(who: str, x: Any, target: Any) -> tuple[Tensor, Tensor]:
+    x, target = match(x, target)
+    if x.shape != target.shape:
+        raise ShapeError(
+            message(
+                f"{who}: x and target must have the same shape",
+                f"x has shape {x.shape}, target {target.shape}",
+                hint="broadcasting here is nearly always a mistake; expand one of them.",
+            )
+        )
+    return x, target
+
+
+def _reduced(who: str, loss: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return mean(loss)
+    if reduction == "sum":
+        return sum(loss)
+    if reduction == "none":
+        return loss
+    raise ArgumentError(
+        message(
+            f"{who}: unknown reduction {reduction!r}", hint='choose "mean", "sum" or "none".'
+        )
+    )
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """(x - target)^2."""
+    x, target = _pair("mse_loss", x, target)
+    return _reduced("mse_loss", square(x - target), reduction)
+
+
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """|x - target|."""
+    x, target = _pair("l1_loss", x, target)
+    return _reduced("l1_loss", abs(x - target), reduction)
+
+
+def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |x - target| < beta, and d - beta / 2 elsewhere.
+
+    Source: Girshick 2015, "Fast R-CNN", equation 3.
+    """
+    if beta < 0:
+        raise ArgumentError(f"smooth_l1_loss: beta must not be negative, received {beta}")
+    if beta == 0:
+        return l1_loss(x, target, reduction)
+    x, target = _pair("smooth_l1_loss", x, target)
+    d = abs(x - target)
+    return _reduced(
+        "smooth_l1_loss", where(d < beta, square(d) * (0.5 / beta), d - 0.5 * beta), reduction
+    )
+
+
+def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """d^2 / 2 where d = |x - target| < delta, and delta (d - delta / 2) elsewhere."""
+    if delta <= 0:
+        raise ArgumentError(f"huber_loss: delta must be positive, received {delta}")
+    x, target = _pair("huber_loss", x, target)
+    d = abs(x - target)
+    loss = where(d < delta, 0.5 * square(d), delta * (d - 0.5 * delta))
+    return _reduced("huber_loss", loss, reduction)
+
+
+def binary_cross_entropy(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """-(target log x + (1 - target) log(1 - x)), for probabilities x.
+
+    A logarithm below -100 counts as -100, as in PyTorch. From logits, use
+    ``binary_cross_entropy_with_logits``: it loses no digits.
+    """
+    x, target = _pair("binary_cross_entropy", x, target)
+    data = x.data
+    if data.size and not (data.min() >= 0 and data.max() <= 1):
+        raise ArgumentError(
+            message(
+                "binary_cross_entropy: x must be probabilities, between 0 and 1",
+                f"received values from {data.min()} to {data.max()}",
+                hint="for logits use binary_cross_entropy_with_logits.",
+            )
+        )
+    loss = -(target * _bounded_log(x) + (1 - target) * _bounded_log(1 - x))
+    loss = loss if weight is None else loss * weight
+    return _reduced("binary_cross_entropy", loss, reduction)
+
+
+def _bounded_log(p: Tensor) -> Tensor:
+    return clip(log(clip(p, min=float(np.finfo(p.dtype).tiny))), min=-100.0)
+
+
+def binary_cross_entropy_with_logits(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """The cross-entropy of targets and sigmoid(x), from the logits x.
+
+    ``pos_weight`` multiplies the part of positive targets.
+    """
+    who = "binary_cross_entropy_with_logits"
+    x, target = _pair(who, x, target)
+    if pos_weight is None:
+        loss = -bernoulli_log_likelihood(target, x)
+    else:
+        positives = target * (as_tensor(pos_weight).astype(x.dtype) - 1) + 1
+        loss = (1 - target) * x + positives * softplus(-x, threshold=float("inf"))
+    loss = loss if weight is None else loss * weight
+    return _reduced(who, loss, reduction)
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(x) at the target class.
+
+    (N, C, ...), (N, ...) -> ()
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C, ...) or (C,)
+        Logits; further axes are positions, as in segmentation.
+    target : Tensor of integers, shape (N, ...), or of x's shape and dtype
+        Classes, or the probability of each class.
+    weight : Tensor, shape (C,), optional
+        Of each class; the mean is then weighted.
+    ignore_index : int
+        A class whose positions do not count.
+    reduction : {"mean", "sum", "none"}
+    label_smoothing : float
+        Share of the target that is spread evenly over all classes (Szegedy et
+        al. 2016, "Rethinking the Inception architecture", section 7).
+
+    Raises
+    ------
+    ArgumentError
+        If a class does not exist.
+    """
+    x, target = as_tensor(x), as_tensor(target)
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(
+            f"cross_entropy: label_smoothing must be between 0 and 1, received {label_smoothing}"
+        )
+    axis = _class_axis("cross_entropy", x)
+    log_p = log_softmax(x, axis)
+    if target.dtype.kind == "f":
+        return _soft_cross_entropy(log_p, target, weight, reduction, label_smoothing, axis)
+    hard, share, counted = _picked(log_p, target, weight, ignore_index)
+    if label_smoothing:
+        weighted = log_p if weight is None else log_p * _per_class(weight, log_p, axis)
+        spread = -sum(weighted, axis) * Tensor(counted)
+        classes = x.shape[axis]
+        hard = (1 - label_smoothing) * hard + (label_smoothing / classes) * spread
+    return _class_mean("cross_entropy", hard, share, reduction)
+
+
+def nll_loss(
+    x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """-x at the target class, for log-probabilities x; see ``cross_entropy``."""
+    x, target = as_tensor(x), as_tensor(target)
+    loss, share, _ = _picked(x, target, weight, ignore_index)
+    return _class_mean("nll_loss", loss, share, reduction)
+
+
+def _class_axis(who: str, x: Tensor) -> int:
+    if not x.ndim:
+        raise ShapeError(f"{who}: x needs the axes (N, C, ...) or (C,), received one number")
+    return min(x.ndim - 1, 1)
+
+
+def _per_class(weight: Any, x: Tensor, axis: int) -> Tensor:
+    given = as_tensor(weight)
+    if given.shape != (x.shape[axis],):
+        raise ShapeError(
+            message(
+                "cross_entropy: weight needs one number per class C",
+                f"x has shape {x.shape}, so C = {x.shape[axis]}; weight has shape {given.shape}",
+            )
+        )
+    return reshape(given, (-1, *[1] * (x.ndim - 1 - axis)))
+
+
+def _picked(
+    log_p: Tensor, target: Tensor, weight: Any, ignore_index: int
+) -> tuple[Tensor, Any, Any]:
+    """The loss of each position, its share in the mean, and whether it counts."""
+    axis = _class_axis("nll_loss", log_p)
+    classes = log_p.shape[axis]
+    if target.dtype.kind not in "iu":
+        raise DtypeError(f"nll_loss: target must hold classes, integers, not {target.dtype}")
+    if target.shape != log_p.shape[:axis] + log_p.shape[axis + 1 :]:
+        raise ShapeError(
+            message(
+                "cross_entropy: target must have x's shape without the class axis C",
+                f"x has shape {log_p.shape}, read as (N, C, ...); target has shape {target.shape}",
+            )
+        )
+    xp = xp_of(log_p.data)
+    labels = target.data
+    counted = labels != ignore_index
+    wrong = counted & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        raise ArgumentError(
+            message(
+                f"cross_entropy: target holds the class {int(labels[wrong][0])}",
+                f"x has shape {log_p.shape}, so the classes are 0 to {classes - 1}",
+                hint="mark positions that do not count with ignore_index.",
+            )
+        )
+    places = xp.where(counted, labels, 0)
+    share = counted.astype(log_p.dtype)
+    if weight is not None:
+        per_class = _per_class(weight, log_p, axis).data.reshape(-1)
+        share = share * per_class[places].astype(log_p.dtype)
+    picked = take_along_axis(log_p, unsqueeze(Tensor(places), axis), axis)
+    return -squeeze(picked, axis) * Tensor(share), share, counted.astype(log_p.dtype)
+
+
+def _class_mean(who: str, loss: Tensor, share: Any, reduction: str) -> Tensor:
+    """As ``_reduced``, with a mean weighted by each position's share."""
+    if reduction != "mean":
+        return _reduced(who, loss, reduction)
+    with np.errstate(invalid="ignore"):  # nothing counts: 0 / 0, as in PyTorch
+        return sum(loss) / Tensor(xp_of(loss.data).asarray(share.sum(), loss.dtype))
+
+
+def _soft_cross_entropy(
+    log_p: Tensor, target: Tensor, weight: Any, reduction: str, smoothing: float, axis: int
+) -> Tensor:
+    log_p, target = _pair("cross_entropy", log_p, target)
+    classes = log_p.shape[axis]
+    target = target * (1 - smoothing) + smoothing / classes if smoothing else target
+    weighted = log_p if weight is None else log_p * _per_class(weight, log_p, axis)
+    loss = -sum(weighted * target, axis)
+    return _reduced("cross_entropy", loss, reduction)
