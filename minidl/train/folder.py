@@ -37,15 +37,16 @@ class RunFolder:
         """Begin a run; what an earlier one left is kept under the name ``previous``.
 
         Were it left in place, resuming this run before its first checkpoint would go
-        on from the other one's.
+        on from the other one's. A run without a checkpoint leaves nothing to keep.
         """
-        for old, new in (
-            ("last.safetensors", "previous.safetensors"),
-            ("last.json", "previous.json"),
-            ("metrics.jsonl", "previous.jsonl"),
-        ):
-            if (self.path / old).exists():
-                os.replace(self.path / old, self.path / new)
+        if self.checkpoint.exists():
+            for old, new in (
+                ("last.safetensors", "previous.safetensors"),
+                ("last.json", "previous.json"),
+                ("metrics.jsonl", "previous.jsonl"),
+            ):
+                if (self.path / old).exists():
+                    os.replace(self.path / old, self.path / new)
         self.metrics = JsonLines(self.path / "metrics.jsonl")
 
     def resume(self, config: Mapping[str, Any]) -> Checkpoint:

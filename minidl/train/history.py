@@ -50,18 +50,19 @@ class History(list[dict[str, Any]]):
         DataError
             If the file is missing, or a line of it is not a JSON object.
         """
-        rows = cls()
+        name = repr(os.fspath(path))
         try:
             with open(path, encoding="utf-8") as file:
-                for number, line in enumerate(file, 1):
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("not an object")
-                    rows.append(row)
+                return cls(_row(line, f"line {i} of {name}") for i, line in enumerate(file, 1))
         except OSError as cause:
-            raise DataError(f"History.read: cannot read {os.fspath(path)!r}: {cause}") from None
-        except ValueError as cause:
-            raise DataError(
-                f"History.read: line {number} of {os.fspath(path)!r} is not a row: {cause}"
-            ) from None
-        return rows
+            raise DataError(f"History.read: cannot read {name}: {cause}") from None
+
+
+def _row(line: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as cause:
+        raise DataError(f"History.read: {place} is not JSON: {cause}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"History.read: {place} is not a row: {line.strip()}")
+    return row

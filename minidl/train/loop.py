@@ -215,7 +215,7 @@ class _Run:
             )
         value = float(loss.item())
         if not math.isfinite(value):
-            raise self._divergence(f"the loss is {value}")
+            raise self._divergence(f"the loss is {value} at step {self.at.step + 1}")
         loss.backward()
         if self.clip is not None:
             self.clip(list(self.model.parameters()))
@@ -248,8 +248,8 @@ class _Run:
             return
         for parameter in self.model.parameters():
             if not xp_of(parameter.data).isfinite(parameter.data).all():
-                shape = parameter.shape
-                raise self._divergence(f"the weight of shape {shape} is no longer finite")
+                what = f"a weight of shape {parameter.shape}"
+                raise self._divergence(f"{what} is not finite after step {self.at.step}")
         at = self.at
         self.folder.save(
             step=at.step,
@@ -303,7 +303,7 @@ class _Run:
         kept = self.folder.checkpoint if self.folder is not None else None
         return DivergenceError(
             message(
-                f"fit: {what} at step {self.at.step + 1} (epoch {self.at.epoch + 1})",
+                f"fit: {what}",
                 f"the last checkpoint is untouched: {kept}"
                 if kept is not None and kept.exists()
                 else "there is no checkpoint yet",

@@ -46,11 +46,12 @@ def plot_history(
         figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True
     ):
         for name in names:
-            _draw(axes, steps, name, color="0.75", linewidth=0.8, label=f"{name}, each step")
+            _draw(axes, steps, name, color="0.75", linewidth=0.8, label=f"{name}, single steps")
             _draw(axes, epochs, name, marker="o", markersize=3, label=name)
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:  # a column may hold nothing but None
+            axes.legend()
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
