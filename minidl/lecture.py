@@ -1,14 +1,23 @@
-"""What the lecture's examples share: their flags, their digits, their results."""
+"""What the lecture's examples share: their flags, digits, training and results."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl import Tensor, no_grad
+from minidl import data as readers
+from minidl.data import ArrayDataset, DataLoader
 from minidl.errors import ArgumentError, message
+from minidl.models.autoencoder import Autoencoder
+from minidl.models.vae import VAE
+from minidl.optim import Adam
+from minidl.serialize import write_json
+from minidl.train import History, fit
 
 
 class Digits(NamedTuple):
@@ -27,17 +36,22 @@ class Digits(NamedTuple):
         return c, h, w
 
 
-def arguments(description: str, name: str) -> argparse.ArgumentParser:
+def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
     """A parser with the flags every example has."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_run_arguments(parser, name)
+    return parser
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The flags of anything that runs and leaves results."""
     parser.add_argument(
         "--out", type=Path, default=Path("runs") / name, help="folder of results (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument("--dry-run", action="store_true", help="a few steps only, in seconds")
-    return parser
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +79,6 @@ def load_digits(data: str, root: Path | None, seed: int = 0) -> Digits:
     DataError
         If a file is missing or damaged.
     """
-    from minidl import data as readers
-
     if data == "digits":
         return _split("scikit-learn's digits", *readers.digits().arrays, 297, seed)
     if root is None:
@@ -85,10 +97,62 @@ def _split(name: str, images: np.ndarray, labels: np.ndarray, held_out: int, see
     return Digits(name, images[train], labels[train], images[test], labels[test])
 
 
+def train(
+    model: Autoencoder | VAE,
+    digits: Digits,
+    epochs: int,
+    *,
+    seed: int = 0,
+    lr: float = 1e-3,
+    batch_size: int = 50,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+) -> History:
+    """Train on the training images with Adam, measuring the loss on the test images.
+
+    Parameters
+    ----------
+    model : Autoencoder or VAE
+        Its ``loss(x)`` is minimised, unless ``loss(model, batch)`` is given.
+    epochs : int
+    out : Path, optional
+        Folder of checkpoints and metrics; with ``resume`` the run goes on from there.
+
+    Returns
+    -------
+    History
+        Per epoch: ``loss`` and ``test_loss``, in nats per image.
+    """
+    loader = DataLoader(
+        ArrayDataset(digits.train_images), batch_size, shuffle=True, drop_last=True, seed=seed
+    )
+
+    def validate(model: Any) -> dict[str, float]:
+        return {"test_loss": mean_loss(model, digits.test_images)}
+
+    return fit(
+        model,
+        loader,
+        Adam(model.parameters(), lr=lr),
+        loss or (lambda model, batch: model.loss(batch[0])),
+        epochs=epochs,
+        validate=validate,
+        out=out,
+        resume=resume,
+        progress=False,
+    )
+
+
+def mean_loss(model: Any, images: np.ndarray, batch: int = 500) -> float:
+    """``model.loss`` over all images, in nats per image."""
+    with no_grad():
+        parts = [images[i : i + batch] for i in range(0, len(images), batch)]
+        return sum(model.loss(Tensor(x)).item() * len(x) for x in parts) / len(images)
+
+
 def write_metrics(out: Path, metrics: dict[str, Any]) -> Path:
     """Save an example's numbers as ``metrics.json`` in its folder."""
-    from minidl.serialize import write_json
-
     out.mkdir(parents=True, exist_ok=True)
     path = out / "metrics.json"
     write_json(path, metrics)

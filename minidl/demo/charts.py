@@ -65,3 +65,24 @@ def _png(figure: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)
     return file.getvalue()
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    x: Sequence[float],
+    xlabel: str,
+    ylabel: str,
+    scales: tuple[str, str] = ("linear", "linear"),
+) -> bytes:
+    """One panel per title, one line per name, against x; scales are matplotlib's names."""
+    figure, axes = _figure(1, len(panels), (5.2 * len(panels), 3.8))
+    for axis, (title, named) in zip(axes.flat, panels.items(), strict=True):
+        for name, values in named.items():
+            axis.plot(x, values, marker="o", label=name)
+        axis.set_xscale(scales[0])
+        axis.set_yscale(scales[1])
+        axis.set_title(title)
+        axis.set_xlabel(xlabel)
+        axis.set_ylabel(ylabel)
+        axis.legend(frameon=False)
+    return _png(figure)
