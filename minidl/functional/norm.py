@@ -24,21 +24,17 @@ from minidl.functional.shape import moveaxis, pad, reshape
 from minidl.tensor import Tensor, as_tensor
 
 
-def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """x minus its mean, and the mean square of that, kept as axes of size 1."""
-    centred = x - x.mean(axis=axes, keepdims=True, dtype=x.dtype)
-    return centred, (centred * centred).mean(axis=axes, keepdims=True, dtype=x.dtype)
-
-
 class InverseDeviation(Op):
-    """s = 1 / sqrt(variance of x + eps), over axes kept with size 1."""
+    """s = 1 / sqrt(variance of x + eps), over axes kept with size 1.
 
-    def __init__(self, axes: tuple[int, ...], eps: float):
-        self.axes, self.eps = axes, eps
+    ``known`` is that value, computed when x was normalised.
+    """
+
+    def __init__(self, axes: tuple[int, ...], known: Array):
+        self.axes, self.known = axes, known
 
     def forward(self, x: Array) -> Array:
-        _, variance = _moments(x, self.axes)
-        return 1 / xp_of(x).sqrt(variance + x.dtype.type(self.eps))
+        return self.known
 
     def vjp_x(self, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
         # ds / dx = -s^3 (x - mean) / n
@@ -53,8 +49,10 @@ class Normalize(Op):
         self.axes, self.eps = axes, eps
 
     def forward(self, x: Array) -> Array:
-        centred, variance = _moments(x, self.axes)
-        centred *= 1 / xp_of(x).sqrt(variance + x.dtype.type(self.eps))
+        centred = x - x.mean(axis=self.axes, keepdims=True, dtype=x.dtype)
+        variance = (centred * centred).mean(axis=self.axes, keepdims=True, dtype=x.dtype)
+        self.inverse = 1 / xp_of(x).sqrt(variance + x.dtype.type(self.eps))
+        centred *= self.inverse
         return centred
 
     def vjp_x(self, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
@@ -62,7 +60,7 @@ class Normalize(Op):
         # these two directions is taken out.
         shift = mean(grad, self.axes, keepdims=True)
         stretch = mean(grad * out, self.axes, keepdims=True)
-        return (grad - shift - out * stretch) * InverseDeviation(self.axes, self.eps)(x)
+        return (grad - shift - out * stretch) * InverseDeviation(self.axes, self.inverse)(x)
 
 
 def _affine(y: Tensor, weight: Any, bias: Any, shape: tuple[int, ...]) -> Tensor:

@@ -433,9 +433,8 @@ class Softplus(Pointwise):
 
 class Sigmoid(Pointwise):
     def forward(self, x: Array) -> Array:
-        xp = xp_of(x)
-        small = xp.exp(-xp.abs(x))  # never overflows
-        return xp.where(x >= 0, 1, small) / (1 + small)
+        with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0, as it should be
+            return 1 / (1 + xp_of(x).exp(-x))
 
     def slope_x(self, out: Tensor) -> Tensor:
         return out * (1 - out)
