@@ -1,0 +1,46 @@
+"""Layers and models, with the names, arguments and state dicts of torch.nn.
+
+Start with ``module.py``; every layer is one call into ``minidl.functional``.
+"""
+
+from minidl.nn import init
+from minidl.nn.activation import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from minidl.nn.containers import ModuleDict, ModuleList, Sequential
+from minidl.nn.conv import Conv2d, ConvTranspose2d
+from minidl.nn.dropout import Dropout, Dropout2d
+from minidl.nn.linear import Embedding, Flatten, Identity, Linear, Unflatten
+from minidl.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from minidl.nn.module import ForwardHook, Module, ModuleError
+from minidl.nn.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
+    InstanceNorm2d,
+    LayerNorm,
+    LocalResponseNorm,
+)
+from minidl.nn.parameter import Parameter
+from minidl.nn.pool import AdaptiveAvgPool2d, AvgPool2d, FixedUnpool2d, MaxPool2d, MaxUnpool2d
+from minidl.nn.state import LoadReport
+from minidl.nn.upsample import PixelShuffle, PixelUnshuffle, Upsample

@@ -1,0 +1,43 @@
+"""Dropout as layers: active in training mode only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import minidl.functional as F
+from minidl.errors import ArgumentError
+from minidl.nn.module import Module
+from minidl.tensor import Tensor
+
+
+class Dropout(Module):
+    """While training, each element 0 with probability p, else divided by 1 - p.
+
+    Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural
+    networks from overfitting", section 4.
+    """
+
+    def __init__(self, p: float = 0.5):
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ArgumentError(
+                f"{type(self).__name__}: p is a probability, between 0 and 1; received {p}"
+            )
+        self.p = p
+
+    def forward(self, x: Any) -> Tensor:
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """While training, whole channels of (N, C, H, W) 0 with probability p.
+
+    Source: Tompson et al. 2015, "Efficient object localization using
+    convolutional networks", section 3.2.
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return F.dropout2d(x, self.p, self.training)

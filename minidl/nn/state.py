@@ -1,0 +1,71 @@
+"""Taking named Tensors' values, and putting them back: all or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.compute import Array, is_array, to_device
+from minidl.errors import CheckpointError, message
+from minidl.tensor import Tensor
+
+
+class LoadReport(NamedTuple):
+    """The names that did not agree."""
+
+    missing_keys: list[str]
+    """Here, but not in what was loaded: left as they were."""
+    unexpected_keys: list[str]
+    """In what was loaded, but not here: not used."""
+
+
+def snapshot(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Copies of the values, on the CPU, in C order."""
+    return {n: np.array(to_device(t.data, "cpu"), order="C") for n, t in tensors.items()}
+
+
+def load(
+    who: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any], strict: bool
+) -> LoadReport:
+    """Copy values into the Tensors of the same names, in place.
+
+    Raises
+    ------
+    CheckpointError
+        If a value does not fit or, with ``strict``, if the names differ; the
+        message lists all, and nothing has been changed.
+    """
+    missing = [name for name in tensors if name not in state]
+    unexpected = [name for name in state if name not in tensors]
+    values = {name: _array(value) for name, value in state.items() if name in tensors}
+    problems = [p for name, v in values.items() if (p := _misfit(name, v, tensors[name]))]
+    if strict:
+        problems += [f"missing: {name}, shape {tensors[name].shape}" for name in missing]
+        problems += [f"unexpected: {name}" for name in unexpected]
+    if problems:
+        raise CheckpointError(
+            message(
+                f"{who}: these values do not fit this module, which is left as it was",
+                *problems,
+                hint="build the module with the settings that it was saved with"
+                + ("; strict=False ignores names that differ." if missing or unexpected else "."),
+            )
+        )
+    for name, value in values.items():
+        tensors[name].data[...] = to_device(value, tensors[name].device)
+    return LoadReport(missing, unexpected)
+
+
+def _array(value: Any) -> Array:
+    given = value.data if isinstance(value, Tensor) else value
+    return given if is_array(given) else np.asarray(given)
+
+
+def _misfit(name: str, value: Array, tensor: Tensor) -> str:
+    if value.shape != tensor.shape:
+        return f"wrong shape: {name} has {tensor.shape} here, {value.shape} was given"
+    if not np.can_cast(value.dtype, tensor.dtype, "same_kind"):
+        return f"wrong dtype: {name} has {tensor.dtype} here, {value.dtype} was given"
+    return ""

@@ -1,0 +1,35 @@
+"""Every example runs, and leaves what it says it leaves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PICTURES = {
+    "00_first_gradient": [],
+    "01_autoencoder": ["reconstructions.png", "denoising.png"],
+    "02_vae": ["samples.png"],
+    "03_elbo_and_reparameterisation": ["bounds.png", "variance.png"],
+}
+
+
+def test_every_example_is_tested():
+    assert sorted(p.stem for p in EXAMPLES.glob("*.py")) == sorted(PICTURES)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_example_runs(name, tmp_path):
+    if name != "00_first_gradient":
+        pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
+    command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
+               "--dry-run", "--out", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads((tmp_path / "metrics.json").read_text())
+    for picture in PICTURES[name]:
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
