@@ -1,0 +1,128 @@
+"""A line search for the strong Wolfe conditions.
+
+A step t along a direction is good enough when the function has fallen by a share
+of what its slope promised, and the slope has flattened:
+
+    f(t) <= f(0) + c1 t f'(0)        and        |f'(t)| <= c2 |f'(0)|
+
+First steps grow until such a point must lie between two of them; then the
+interval between these shrinks around it.
+
+Source: Nocedal & Wright 2006, "Numerical optimization", algorithms 3.5 and 3.6,
+and equation 3.59 for the cubic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Point(NamedTuple):
+    """A step, the function there, its gradient, and its slope along the direction."""
+
+    t: float
+    value: float
+    gradient: Any
+    slope: float
+
+
+def cubic_minimum(a: Point, b: Point, low: float, high: float) -> float:
+    """Where the cubic through two points and slopes is least, within [low, high]."""
+    if a.t > b.t:
+        a, b = b, a
+    d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.t - b.t)
+    square = d1 * d1 - a.slope * b.slope
+    if not square >= 0:
+        return (low + high) / 2
+    d2 = math.sqrt(square)
+    t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2))
+    return min(max(t, low), high) if math.isfinite(t) else (low + high) / 2
+
+
+def strong_wolfe(
+    evaluate: Callable[[float], Point],
+    start: Point,
+    t: float,
+    scale: float,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    tolerance: float = 1e-9,
+    limit: int = 25,
+) -> tuple[Point, int]:
+    """A point along the direction that satisfies the conditions, and the evaluations spent.
+
+    Parameters
+    ----------
+    evaluate : callable
+        ``evaluate(t)``, the Point at step t.
+    start : Point
+        At t = 0; its slope is negative.
+    t : float
+        The first step to try.
+    scale : float
+        Largest element of the direction: steps below tolerance / scale do not count.
+    limit : int
+        Evaluations that may be spent; then the best point so far is taken.
+    """
+    before, here = start, evaluate(t)
+    spent = 1
+    while spent < limit:
+        fell = here.value <= start.value + c1 * here.t * start.slope
+        if not fell or (spent > 1 and here.value >= before.value):
+            break
+        if abs(here.slope) <= -c2 * start.slope:
+            return here, spent
+        if here.slope >= 0:
+            break
+        low, high = here.t + 0.01 * (here.t - before.t), here.t * 10
+        step = cubic_minimum(before, here, low, high)
+        before, here = here, evaluate(step)
+        spent += 1
+    else:
+        return min(start, here, key=lambda p: p.value), spent
+    return _zoom(evaluate, start, before, here, scale, c1, c2, tolerance, limit, spent)
+
+
+def _zoom(
+    evaluate: Callable[[float], Point],
+    start: Point,
+    one: Point,
+    other: Point,
+    scale: float,
+    c1: float,
+    c2: float,
+    tolerance: float,
+    limit: int,
+    spent: int,
+) -> tuple[Point, int]:
+    """Shrink the interval between two points until one in it is good enough."""
+    best, worse = (one, other) if one.value <= other.value else (other, one)
+    stuck = False
+    while spent < limit and abs(best.t - worse.t) * scale >= tolerance:
+        low, high = min(best.t, worse.t), max(best.t, worse.t)
+        t = cubic_minimum(best, worse, low, high)
+        # Twice in a row too close to an end is no progress: step inside by a tenth.
+        margin = 0.1 * (high - low)
+        if min(high - t, t - low) < margin:
+            if stuck or t >= high or t <= low:
+                t = high - margin if abs(t - high) < abs(t - low) else low + margin
+                stuck = False
+            else:
+                stuck = True
+        else:
+            stuck = False
+        here = evaluate(t)
+        spent += 1
+        if here.value > start.value + c1 * t * start.slope or here.value >= best.value:
+            worse = here
+            if worse.value < best.value:
+                best, worse = worse, best
+            continue
+        if abs(here.slope) <= -c2 * start.slope:
+            return here, spent
+        if here.slope * (worse.t - best.t) >= 0:
+            worse = best
+        best = here
+    return best, spent
