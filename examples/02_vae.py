@@ -70,9 +70,9 @@ def main() -> None:
     epochs = 1 if args.dry_run else args.epochs or (100 if small else 40)
     hidden = (args.hidden or (128 if small else 500),)
 
-    models = {"MLP, 20 latents": lambda: mlp_vae(digits.image, 20, hidden)}
+    models = {"MLP, 20 latents": lambda: mlp_vae(digits.image, 20, hidden, trials=digits.trials)}
     if not args.only_paper:
-        models["convolutional"] = lambda: conv_vae(digits.image, 20)
+        models["convolutional"] = lambda: conv_vae(digits.image, 20, trials=digits.trials)
     rows, metrics, drawings = [], {}, []
     for name, build in models.items():
         random.manual_seed(args.seed)
@@ -89,7 +89,8 @@ def main() -> None:
         rows = []
         for beta in BETAS:
             random.manual_seed(args.seed)
-            model = trained(mlp_vae(digits.image, 20, hidden), digits, epochs, args, beta)
+            model = mlp_vae(digits.image, 20, hidden, trials=digits.trials)
+            trained(model, digits, epochs, args, beta)
             rate, distortion = rate_and_distortion(model, digits.test_images)
             rows.append([f"beta = {beta:g}", rate, distortion, rate + distortion])
             metrics[f"beta = {beta:g}"] = {"rate": rate, "distortion": distortion}

@@ -68,7 +68,7 @@ def main() -> None:
     digits = load_digits(args.data, args.root, args.seed)
     epochs = 1 if args.dry_run else 100 if args.data == "digits" else 10
     random.manual_seed(args.seed)
-    model = mlp_vae(digits.image, 8, (128,))
+    model = mlp_vae(digits.image, 8, (128,), trials=digits.trials)
     train(model, digits, epochs, seed=args.seed)
     model.eval()
 

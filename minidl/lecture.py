@@ -28,6 +28,8 @@ class Digits(NamedTuple):
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    trials: int
+    """Black-or-white points that a grey pixel is the mean of."""
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -68,7 +70,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def load_digits(data: str, root: Path | None, seed: int = 0) -> Digits:
     """The digits the flags ask for.
 
-    ``"digits"``: scikit-learn's 1,797, split 1,500 / 297. ``"mnist"``: 60,000 /
+    ``"digits"``: scikit-learn's 1,797, split 1,500 / 297. A pixel there counts the
+    ink among 4x4 points of a larger picture, so it has 16 trials. ``"mnist"``: 60,000 /
     10,000 if the folder has all four files; with the 10,000 test images alone,
     these are split 9,000 / 1,000. Both splits are drawn by the seed.
 
@@ -80,21 +83,24 @@ def load_digits(data: str, root: Path | None, seed: int = 0) -> Digits:
         If a file is missing or damaged.
     """
     if data == "digits":
-        return _split("scikit-learn's digits", *readers.digits().arrays, 297, seed)
+        return _split("scikit-learn's digits", readers.digits(), 297, 16, seed)
     if root is None:
         raise ArgumentError(
             message("--data mnist needs a folder", hint="pass --root DIR with MNIST's IDX files.")
         )
-    test = readers.mnist(root, train=False).arrays
+    test = readers.mnist(root, train=False)
     if not readers.has_mnist(root, train=True):
-        return _split("MNIST's 10,000 test images", *test, 1000, seed)
-    return Digits("MNIST", *readers.mnist(root, train=True).arrays, *test)
+        return _split("MNIST's 10,000 test images", test, 1000, 1, seed)
+    images, labels = readers.mnist(root, train=True).arrays
+    test_images, test_labels = test.arrays
+    return Digits("MNIST", images, labels, test_images, test_labels, trials=1)
 
 
-def _split(name: str, images: np.ndarray, labels: np.ndarray, held_out: int, seed: int) -> Digits:
+def _split(name: str, dataset: ArrayDataset, held_out: int, trials: int, seed: int) -> Digits:
+    images, labels = dataset.arrays
     order = np.random.default_rng(seed).permutation(len(images))
     test, train = order[:held_out], order[held_out:]
-    return Digits(name, images[train], labels[train], images[test], labels[test])
+    return Digits(name, images[train], labels[train], images[test], labels[test], trials)
 
 
 def train(

@@ -66,6 +66,9 @@ class VAE(nn.Module):
     latent : int
         Z, the number of latents.
     likelihood : {"bernoulli", "gaussian"}
+    trials : int
+        Black-or-white points that a grey pixel is the mean of; they share the
+        pixel's probability. The likelihood is then of all the points. Bernoulli only.
     """
 
     def __init__(
@@ -74,9 +77,13 @@ class VAE(nn.Module):
         decoder: nn.Module,
         latent: int,
         likelihood: str = "bernoulli",
+        trials: int = 1,
     ):
         super().__init__()
         _parts(likelihood)
+        if trials < 1 or (trials > 1 and likelihood != "bernoulli"):
+            raise ArgumentError(f"VAE: {trials} trials make no sense for {likelihood!r}")
+        self.trials = trials
         self.latent = latent
         self.encoder = encoder
         self.decoder = decoder
@@ -105,7 +112,7 @@ class VAE(nn.Module):
         """log p(x|z), summed over pixels: shape (N,), nats."""
         if self.likelihood == "bernoulli":
             (logits,) = self._pixels(z)
-            pixels = F.bernoulli_log_likelihood(x, logits)
+            pixels = F.bernoulli_log_likelihood(x, logits) * self.trials
         else:
             mean_logits, log_var = self._pixels(z)
             pixels = F.gaussian_log_likelihood(x, F.sigmoid(mean_logits), log_var)
@@ -166,6 +173,7 @@ def mlp_vae(
     latent: int = 20,
     hidden: Sequence[int] = (500,),
     likelihood: str = "bernoulli",
+    trials: int = 1,
     activation: Callable[[], nn.Module] = nn.Tanh,
 ) -> VAE:
     """The fully connected VAE of Kingma & Welling; the defaults are the paper's for MNIST.
@@ -184,6 +192,7 @@ def mlp_vae(
         mlp_decoder(latent, [*reversed(hidden)], channels, activation),
         latent,
         likelihood,
+        trials,
     )
 
 
@@ -192,6 +201,7 @@ def conv_vae(
     latent: int = 20,
     channels: Sequence[int] = (16, 32),
     likelihood: str = "bernoulli",
+    trials: int = 1,
 ) -> VAE:
     """A convolutional VAE; every entry of ``channels`` halves the image."""
     outputs = (image[0] * _parts(likelihood), *image[1:])
@@ -200,4 +210,5 @@ def conv_vae(
         conv_decoder(latent, channels, outputs),
         latent,
         likelihood,
+        trials,
     )

@@ -73,6 +73,18 @@ def test_vae_bound_has_one_value_per_image_and_gradients_arrive_everywhere(build
     assert all(np.abs(p.grad.data).sum() > 0 for p in model.parameters())
 
 
+def test_trials_count_the_points_of_a_grey_pixel():
+    """16 points, 12 of them black: the probability of that picture, point by point."""
+    model = mlp_vae((1, 1, 1), latent=2, hidden=(), trials=16)
+    z = Tensor(np.zeros((1, 2), np.float32))
+    p = model.decode(z).item()
+    expected = 12 * math.log(p) + 4 * math.log(1 - p)
+    x = Tensor(np.full((1, 1, 1, 1), 12 / 16, np.float32))
+    assert model.log_likelihood(x, z).item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ArgumentError, match="trials"):
+        mlp_vae((1, 1, 1), likelihood="gaussian", trials=16)
+
+
 def test_unknown_likelihood_is_refused():
     with pytest.raises(ArgumentError, match="poisson"):
         mlp_vae(IMAGE, likelihood="poisson")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import minidl.functional as F
 from minidl import random
 from minidl.demo import charts, figures, report
 from minidl.demo.experiment import RECIPES, Experiment, Trained, run
@@ -111,7 +112,7 @@ def written(
         _traversals(experiment, digits, metrics),
         _samples(experiment, digits, seed),
         _numbers(metrics),
-        _curves(experiment),
+        _curves(experiment, digits),
     ]
 
 
@@ -148,7 +149,7 @@ def _reconstructions(experiment: Experiment, digits: Digits) -> str:
     for trained in (experiment.autoencoder, experiment.vae):
         codes = figures.codes_of(trained.model, images)
         rows.append(figures.decoded(trained.model, codes))
-    page = image_grid(np.concatenate(rows), SHOWN, _scale(digits))
+    page = _grid(np.concatenate(rows), SHOWN)
     return report.section(
         "Reconstructions",
         "Held-out images squeezed through ten numbers. The VAE's are a little softer: it pays for "
@@ -159,11 +160,13 @@ def _reconstructions(experiment: Experiment, digits: Digits) -> str:
 
 def _manifold(experiment: Experiment) -> str:
     images = figures.manifold(experiment.vae_plane.model)
+    if images.shape[-1] < 16:  # digits that fill their frame would grow together
+        images = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)])
     return report.section(
         "The manifold",
         "The VAE's plane cut into 20 x 20 cells of equal probability under the prior, by the "
         "inverse Gaussian distribution function, and the middle of each decoded.",
-        report.picture(image_grid(images, 20, max(28 // images.shape[-1], 1), gap=0), ""),
+        report.picture(_grid(images, 20, gap=0), ""),
     )
 
 
@@ -172,7 +175,7 @@ def _traversals(experiment: Experiment, digits: Digits, metrics: dict[str, Any])
     nats = np.array(metrics["kl_per_latent"])
     order = np.argsort(-nats)
     start = figures.codes_of(vae, digits.test_images[:1])[0]
-    page = image_grid(figures.traversals(vae, start, order), 11, _scale(digits))
+    page = _grid(figures.traversals(vae, start, order), 11)
     carried = ", ".join(f"{nats[i]:.2f}" for i in order)
     return report.section(
         "One latent at a time",
@@ -189,13 +192,12 @@ def _samples(experiment: Experiment, digits: Digits, seed: int) -> str:
     codes = figures.codes_of(autoencoder, digits.train_images)
     fitted = figures.decoded(autoencoder, figures.sampled_like(codes, 3 * SHOWN, rng))
     drawn = figures.decoded(vae, rng.standard_normal((3 * SHOWN, vae.latent)))
-    scale = _scale(digits)
     return report.section(
         "New digits",
         "The VAE draws from its prior. The autoencoder has none: the fairest substitute is a "
         "Gaussian with the mean and covariance of its codes.",
-        report.picture(image_grid(drawn, SHOWN, scale), "VAE, ten latents, from the prior."),
-        report.picture(image_grid(fitted, SHOWN, scale), "Autoencoder, from the Gaussian."),
+        report.picture(_grid(drawn, SHOWN), "VAE, ten latents, from the prior."),
+        report.picture(_grid(fitted, SHOWN), "Autoencoder, from the Gaussian."),
     )
 
 
@@ -216,7 +218,7 @@ def _numbers(metrics: dict[str, Any]) -> str:
     )
 
 
-def _curves(experiment: Experiment) -> str:
+def _curves(experiment: Experiment, digits: Digits) -> str:
     panels = {
         trained.name: {
             "training": trained.history.column("loss"),
@@ -224,13 +226,20 @@ def _curves(experiment: Experiment) -> str:
         }
         for trained in experiment.all()
     }
+    points = (
+        f" A pixel of these digits counts the ink on {digits.trials} points, and the VAEs' "
+        "likelihood is of all the points." if digits.trials > 1 else ""
+    )
     return report.section(
         "Loss curves",
-        "Nats per image: cross-entropy for the autoencoders, minus the ELBO for the VAEs.",
+        "Nats per image: cross-entropy for the autoencoders, minus the ELBO for the VAEs." + points,
         report.chart(charts.curves(panels, "nats per image")),
     )
 
 
-def _scale(digits: Digits) -> int:
-    """Picture pixels per image pixel: small digits are enlarged."""
-    return max(48 // digits.image[-1], 1)
+def _grid(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
+    """Images in rows; small ones are enlarged smoothly, for the eye to read them."""
+    scale = max(round(40 / images.shape[-1]), 1)
+    if scale > 1:
+        images = F.interpolate(images, scale_factor=scale, mode="bicubic").data
+    return image_grid(images, columns, gap=gap)

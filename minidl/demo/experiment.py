@@ -88,7 +88,9 @@ def run(
         return mlp_autoencoder(digits.image, latent, recipe.hidden, nn.ReLU)
 
     def vae(latent: int) -> VAE:
-        return mlp_vae(digits.image, latent, recipe.hidden, activation=nn.ReLU)
+        return mlp_vae(
+            digits.image, latent, recipe.hidden, trials=digits.trials, activation=nn.ReLU
+        )
 
     return Experiment(
         trained("autoencoder-2", lambda: autoencoder(PLANE)),

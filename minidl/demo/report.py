@@ -23,8 +23,8 @@ COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
            "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
 """One colour per digit, the same on the whole page."""
 
-REACH = 3.2
-"""The live plane shows codes from -REACH to REACH: all but 0.3 % of the prior."""
+REACH = 4.0
+"""The live plane shows codes from -REACH to REACH: nearly all of the prior."""
 
 _ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
 

@@ -1,0 +1,134 @@
+"""Datasets: things that have a length and an i-th example."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import ArgumentError, ShapeError, message
+
+Example = tuple[Any, ...]
+Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Changes an array; what it draws comes from the generator it is given."""
+
+
+class Dataset:
+    """Examples by number. Subclasses write ``__len__`` and ``example``.
+
+    Parameters
+    ----------
+    transform : callable, optional
+        ``transform(array, rng)``, applied to the first part of every example.
+    """
+
+    transform: Transform | None = None
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def example(self, i: int) -> Example:
+        """Example i before the transform, a tuple of arrays and numbers."""
+        raise NotImplementedError
+
+    def draw(self, i: int, rng: np.random.Generator) -> Example:
+        """Example i, transformed with random numbers from ``rng``."""
+        first, *rest = self.example(i)
+        return (first if self.transform is None else self.transform(first, rng), *rest)
+
+    def __getitem__(self, i: int) -> Example:
+        """Example i, transformed with random numbers that depend on i alone."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"{type(self).__name__}: there is no example {i} of {len(self)}")
+        i = int(i) % len(self)
+        return self.draw(i, np.random.default_rng(i))
+
+
+class ArrayDataset(Dataset):
+    """Arrays of the same length; example i is row i of each.
+
+    Parameters
+    ----------
+    *arrays : arrays, shape (N, ...)
+    transform : callable, optional
+        Applied to the row of the first array.
+
+    Raises
+    ------
+    ShapeError
+        If the lengths differ.
+    """
+
+    def __init__(self, *arrays: Any, transform: Transform | None = None):
+        self.arrays = tuple(np.asarray(a) for a in arrays)
+        self.transform = transform
+        if not arrays or any(a.ndim == 0 for a in self.arrays):
+            raise ShapeError("ArrayDataset: give one or more arrays of shape (N, ...)")
+        if len({len(a) for a in self.arrays}) > 1:
+            raise ShapeError(
+                message(
+                    "ArrayDataset: the arrays must have one length N",
+                    f"received shapes {[a.shape for a in self.arrays]}",
+                )
+            )
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def example(self, i: int) -> Example:
+        return tuple(a[i] for a in self.arrays)
+
+
+class Subset(Dataset):
+    """Some examples of a dataset, by number."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray):
+        self.dataset, self.indices = dataset, np.asarray(indices, np.int64)
+        outside = self.indices[(self.indices < 0) | (self.indices >= len(dataset))]
+        if outside.size:
+            raise ArgumentError(
+                f"Subset: there is no example {outside[0]} in a dataset of {len(dataset)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def example(self, i: int) -> Example:
+        return self.dataset.example(int(self.indices[i]))
+
+    def draw(self, i: int, rng: np.random.Generator) -> Example:
+        return self.dataset.draw(int(self.indices[i]), rng)
+
+
+def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> list[Subset]:
+    """Disjoint random subsets.
+
+    Parameters
+    ----------
+    lengths : sequence of int, or of fractions that add up to 1
+        Of fractions, what rounding leaves over goes to the first subsets.
+    seed : int
+
+    Raises
+    ------
+    ArgumentError
+        If the lengths do not add up.
+    """
+    n = len(dataset)
+    if math.isclose(sum(lengths), 1) and not all(isinstance(x, int) for x in lengths):
+        sizes = [math.floor(n * share) for share in lengths]
+        for i in range(n - sum(sizes)):
+            sizes[i % len(sizes)] += 1
+    else:
+        sizes = [int(x) for x in lengths]
+    if sum(sizes) != n or min(sizes, default=0) < 0:
+        raise ArgumentError(
+            message(
+                "random_split: the lengths must add up to the dataset's",
+                f"received {list(lengths)} for {n} examples",
+            )
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    return [Subset(dataset, part) for part in np.split(order, np.cumsum(sizes)[:-1])]

@@ -1,0 +1,126 @@
+"""Image files, one by one or in a folder per class."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from minidl.data.dataset import Dataset, Example, Transform
+from minidl.errors import ArgumentError, DataError, message
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+MODES = {"RGB": 3, "L": 1}
+
+
+def read_image(
+    path: str | os.PathLike[str], mode: str = "RGB", max_pixels: int = 100_000_000
+) -> np.ndarray:
+    """An image file as float32 in [0, 1], (C, H, W).
+
+    Parameters
+    ----------
+    path : file
+    mode : {"RGB", "L"}
+        Colour or grey.
+    max_pixels : int
+        Larger images are refused before they are unpacked.
+
+    Raises
+    ------
+    DataError
+        Naming the file and the reason, if it is missing, damaged or too large.
+    """
+    from PIL import Image
+
+    if mode not in MODES:
+        raise ArgumentError(f"read_image: mode is one of {list(MODES)}, received {mode!r}")
+    name = os.fspath(path)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images; the limit below refuses them.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > max_pixels:
+                    raise DataError(
+                        message(
+                            f"read_image: {name!r} is too large",
+                            f"it has {image.width} x {image.height} pixels, at most "
+                            f"{max_pixels:,} are read",
+                            hint="raise max_pixels if you trust the file.",
+                        )
+                    )
+                pixels = np.asarray(image.convert(mode), np.float32) / np.float32(255)
+    except FileNotFoundError:
+        raise DataError(f"read_image: there is no file {name!r}") from None
+    except Image.DecompressionBombError as cause:
+        raise DataError(f"read_image: {name!r} is too large: {cause}") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as cause:
+        if isinstance(cause, DataError):
+            raise
+        raise DataError(f"read_image: {name!r} is not a whole image file: {cause}") from None
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+class ImageFolder(Dataset):
+    """Images in one folder per class: ``root/<class>/**/<image>``.
+
+    Parameters
+    ----------
+    root : folder
+    transform : callable, optional
+        Applied to each image (C, H, W).
+    mode : {"RGB", "L"}
+
+    Attributes
+    ----------
+    classes : list of str
+        The folders' names, sorted; an image's label is its folder's place among them.
+    files : list of (Path, int)
+
+    Raises
+    ------
+    DataError
+        If there are no folders, or one has no images.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        transform: Transform | None = None,
+        mode: str = "RGB",
+    ):
+        folder = Path(root)
+        if not folder.is_dir():
+            raise DataError(f"ImageFolder: there is no folder '{folder}'")
+        self.root, self.transform, self.mode = folder, transform, mode
+        self.classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        if not self.classes:
+            raise DataError(
+                message(
+                    f"ImageFolder: '{folder}' has no folders in it",
+                    hint="put the images of each class into a folder of its name.",
+                )
+            )
+        self.files: list[tuple[Path, int]] = []
+        for label, name in enumerate(self.classes):
+            inside = sorted(
+                p for p in (folder / name).rglob("*") if p.suffix.lower() in ENDINGS
+            )
+            if not inside:
+                raise DataError(
+                    message(
+                        f"ImageFolder: '{folder / name}' has no images in it",
+                        hint=f"an image's name ends in one of {', '.join(ENDINGS)}.",
+                    )
+                )
+            self.files += [(p, label) for p in inside]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def example(self, i: int) -> Example:
+        path, label = self.files[i]
+        return read_image(path, self.mode), label

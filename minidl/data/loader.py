@@ -1,0 +1,160 @@
+"""DataLoader: examples in batches, shuffled by a seed of its own, from a known position.
+
+The order of an epoch depends on the seed and the epoch's number alone, and what
+a transform draws on these and the example's number. So the batches are the same
+however many threads prepare them, and after a resume.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from minidl.data.dataset import ArrayDataset, Dataset, Example
+from minidl.errors import ArgumentError, CheckpointError, message
+from minidl.tensor import Tensor, as_tensor
+
+Batch = tuple[Any, ...]
+
+
+class DataLoader:
+    """Iterating gives an epoch's batches, tuples of Tensors (N, ...).
+
+    Parameters
+    ----------
+    dataset : Dataset
+    batch_size : int
+    shuffle : bool
+        A new order in every epoch.
+    drop_last : bool
+        Leave out a last batch that is smaller.
+    workers : int
+        Threads that prepare batches ahead; 0: none.
+    prefetch : int
+        Batches that each worker may be ahead.
+    seed : int
+        Of the order and of the transforms; independent of ``manual_seed``.
+    collate : callable, optional
+        Makes a batch of a list of examples; default: each part stacked.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that have been gone through.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        workers: int = 0,
+        prefetch: int = 2,
+        seed: int = 0,
+        collate: Callable[[list[Example]], Any] | None = None,
+    ):
+        for name, value, least in (
+            ("batch_size", batch_size, 1), ("workers", workers, 0), ("prefetch", prefetch, 1),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise ArgumentError(f"DataLoader: {name} must be at least {least}, not {value}")
+        self.dataset, self.batch_size = dataset, batch_size
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.workers, self.prefetch, self.seed, self.collate = workers, prefetch, seed, collate
+        self.epoch = 0
+        self._position = 0  # batches of this epoch that have been handed out
+
+    def __len__(self) -> int:
+        n = len(self.dataset)
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches from the present position to the epoch's end; then the next epoch begins.
+
+        Leaving the loop early leaves the epoch: the next loop starts a new pass over
+        the same epoch, unless a position has been loaded.
+        """
+        first, self._loaded = (self._position if self._loaded else 0), False
+        self._position = first
+        order = self._order()
+        starts = range(first * self.batch_size, len(self) * self.batch_size, self.batch_size)
+        wanted = [order[s : s + self.batch_size] for s in starts]
+        for batch in self._ahead(wanted) if self.workers else map(self._batch, wanted):
+            self._position += 1
+            yield batch
+        self.epoch, self._position = self.epoch + 1, 0
+
+    _loaded = False
+
+    def _order(self) -> np.ndarray:
+        n = len(self.dataset)
+        if not self.shuffle:
+            return np.arange(n)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(n)
+
+    def _batch(self, indices: np.ndarray) -> Any:
+        dataset = self.dataset
+        if self.collate is None and isinstance(dataset, ArrayDataset) and not dataset.transform:
+            return tuple(Tensor(a[indices]) for a in dataset.arrays)
+        examples = [
+            dataset.draw(int(i), np.random.default_rng([self.seed, self.epoch, int(i)]))
+            for i in indices
+        ]
+        return (self.collate or stacked)(examples)
+
+    def _ahead(self, wanted: list[np.ndarray]) -> Iterator[Batch]:
+        """The batches in order, prepared by threads; an error in one is raised here."""
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="minidl-data")
+        waiting: deque[Future[Any]] = deque()
+        remaining = iter(wanted)
+        try:
+            for indices in remaining:
+                waiting.append(pool.submit(self._batch, indices))
+                if len(waiting) >= self.workers * self.prefetch:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # also when the loop is left early
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def state_dict(self) -> dict[str, int]:
+        """The position: epochs gone through, batches handed out in this one, and the seed."""
+        return {"epoch": self.epoch, "position": self._position, "seed": self.seed}
+
+    def load_state_dict(self, saved: dict[str, int]) -> None:
+        """Go on from a position: the next loop gives the rest of that epoch.
+
+        Raises
+        ------
+        CheckpointError
+            If it is none of this loader's positions.
+        """
+        try:
+            epoch, position, seed = (int(saved[k]) for k in ("epoch", "position", "seed"))
+        except (KeyError, TypeError, ValueError) as cause:
+            raise CheckpointError(f"DataLoader: not a position: {cause!r}") from None
+        if epoch < 0 or not 0 <= position <= len(self):
+            raise CheckpointError(
+                message(
+                    f"DataLoader: there is no batch {position} of epoch {epoch}",
+                    f"an epoch has {len(self)} batches",
+                    hint="the dataset or the batch size has changed since.",
+                )
+            )
+        if position == len(self):  # the epoch's end, before it was noticed
+            epoch, position = epoch + 1, 0
+        self.epoch, self._position, self.seed, self._loaded = epoch, position, seed, True
+
+
+def stacked(examples: list[Example]) -> Batch:
+    """Each part of the examples stacked along a new first axis."""
+    return tuple(
+        as_tensor(np.stack([np.asarray(part) for part in parts]))
+        for parts in zip(*examples, strict=True)
+    )
