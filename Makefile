@@ -1,0 +1,46 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+ARGS ?=
+# One BLAS thread per test process: the processes already use every core.
+ONE_THREAD = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
+WORKERS ?= auto
+
+.PHONY: demo test test-all lint check bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/demo.stamp
+	$(RUN) -m minidl demo $(ARGS)
+
+test: lint
+	$(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) -m "not slow and not gpu" $(ARGS)
+
+test-all: lint
+	$(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(VENV)/test.stamp
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+check: $(VENV)/demo.stamp
+	$(ONE_THREAD) $(RUN) -m minidl check $(ARGS)
+
+bench: $(VENV)/test.stamp
+	$(RUN) benchmarks/run.py $(ARGS)
+
+# The stamps make a second call start at once.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml setup.py | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[demo]"
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml setup.py | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[demo,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

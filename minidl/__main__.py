@@ -1,0 +1,46 @@
+"""The command line: `minidl demo`, `minidl check`, `minidl doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from minidl import __version__
+from minidl.errors import MinidlError
+
+COMMANDS = {
+    "demo": ("minidl.demo.command", "train autoencoders and VAEs on digits, write a page"),
+    "check": ("minidl.check_command", "check every op's derivatives against finite differences"),
+    "doctor": ("minidl.doctor", "say what this machine has, and what is missing"),
+}
+"""Each command's module, imported only when it is called, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0, 1 (it failed) or 2 (it was asked wrongly)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser("minidl", description="A deep-learning engine to read.")
+    parser.add_argument("--version", action="version", version=f"minidl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = None
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        if name in given[:1]:
+            chosen = import_module(module)
+            chosen.add_arguments(command)
+    try:
+        args = parser.parse_args(given)
+        assert chosen is not None
+        return chosen.main(args)
+    except MinidlError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Set before anything else is imported: threads, random numbers, hypothesis."""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")  # read by BLAS when numpy is imported
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+import minidl  # noqa: E402
+
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    max_examples=30,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same random numbers."""
+    minidl.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none, saying so."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    try:
+        minidl.ones(1, device="cuda")
+    except minidl.errors.DeviceError as reason:
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=str(reason).splitlines()[0]))

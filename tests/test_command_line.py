@@ -1,0 +1,73 @@
+"""The command line, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import minidl
+from minidl import __main__ as command_line
+from minidl import doctor
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "minidl", *arguments],
+        capture_output=True, text=True, timeout=120,
+    )
+
+
+def test_help_names_every_command():
+    ran = call("--help")
+    assert ran.returncode == 0
+    assert all(name in ran.stdout for name in command_line.COMMANDS)
+
+
+def test_version_is_the_packages():
+    assert call("--version").stdout.split() == ["minidl", minidl.__version__]
+
+
+def test_an_error_of_ours_is_one_line_and_status_2():
+    ran = call("demo", "--data", "mnist")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("ArgumentError: --data mnist needs a folder")
+    assert "Traceback" not in ran.stderr
+
+
+def test_no_command_is_refused_with_the_usage():
+    ran = call()
+    assert ran.returncode == 2 and "usage: minidl" in ran.stderr
+
+
+def test_ctrl_c_ends_with_status_130(monkeypatch, capsys):
+    def stopped(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "main", stopped)
+    assert command_line.main(["doctor"]) == 130
+
+
+def test_doctor_says_what_there_is_and_how_to_get_the_rest():
+    ran = call("doctor")
+    assert ran.returncode == 0 and ran.stderr == ""
+    assert minidl.__version__ in ran.stdout and "NumPy" in ran.stdout
+
+
+def test_doctors_json_explains_everything_that_is_missing():
+    groups = json.loads(call("doctor", "--json").stdout)
+    findings = [f for group in groups.values() for f in group]
+    assert {"BLAS", "CuPy", "matplotlib"} <= {f["name"] for f in findings}
+    assert all(f["gives"] and f["get"] for f in findings if not f["found"])
+
+
+def test_doctor_takes_a_broken_driver_calmly(monkeypatch):
+    monkeypatch.setattr(doctor.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert doctor.accelerator()[0].found == ""
+
+
+@pytest.mark.parametrize("command", ["demo", "check", "doctor"])
+def test_every_command_has_help(command):
+    assert call(command, "--help").returncode == 0

@@ -1,0 +1,67 @@
+"""The wheel holds what an installed minidl needs, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import minidl.models
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    pytest.importorskip("build", reason="building a wheel needs the package build")
+    tree = tmp_path_factory.mktemp("tree") / "minidl"
+    wanted = shutil.ignore_patterns(
+        ".*", "build", "dist", "runs", "*.egg-info", "__pycache__", "benchmarks"
+    )
+    shutil.copytree(ROOT, tree, ignore=wanted)
+    built = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "out"],
+        cwd=tree, capture_output=True, text=True, timeout=300,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = (tree / "out").glob("*.whl")
+    return path
+
+
+def test_wheel_holds_models_and_the_pages_parts(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        "minidl/models/vae.py", "minidl/demo/explorer.js", "minidl/demo/report.css",
+        "minidl/py.typed", "minidl/functional/conv.py", "minidl/nn/module.py",
+    } <= names
+
+
+def test_wheel_has_one_top_level_package(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"minidl"}
+
+
+def test_wheel_works_by_itself(wheel, tmp_path):
+    """Unpacked somewhere else and put first on the path, it is what is imported."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    program = (
+        "import minidl.models.vae as v, minidl.demo.report as r;"
+        "print(v.__file__); r.page('', '', [])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r});"
+         "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()];"
+         + program],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == str(tmp_path / "minidl" / "models" / "vae.py")
+
+
+def test_models_are_the_top_level_folder_in_an_editable_install():
+    assert Path(minidl.models.__file__).parent == ROOT / "models"

@@ -1,0 +1,80 @@
+"""Laws of the repository: what a reader may rely on in every file."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import minidl.functional as F
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(
+    p for folder in ("minidl", "models", "examples") for p in (ROOT / folder).rglob("*.py")
+)
+IDS = [str(p.relative_to(ROOT)) for p in SOURCES]
+
+
+def code_lines(path: Path) -> set[int]:
+    """The lines that hold code: not blank, not comment, not docstring."""
+    text = path.read_text("utf-8")
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
+              tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in silent:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            assert node.end_lineno is not None
+            lines.difference_update(range(node.lineno, node.end_lineno + 1))
+    return lines
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_file_can_be_read_in_one_sitting(path):
+    assert len(code_lines(path)) <= 300
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_file_says_what_it_is_about(path):
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_file_is_named_by_its_concept(path):
+    assert path.stem not in {"utils", "helpers", "common", "base", "manager"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_product_never_imports_pytorch(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not any(a.name.split(".")[0] in {"torch", "torchvision"} for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in {"torch", "torchvision"}
+
+
+def test_importing_minidl_is_silent_and_imports_no_extra():
+    program = (
+        "import sys, minidl, minidl.nn, minidl.optim, minidl.data, minidl.train, minidl.models.vae;"
+        "print([m for m in ('cupy', 'sklearn', 'matplotlib', 'pooch', 'tensorboardX', 'torch')"
+        " if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", program],
+                         capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "[]", "")
+
+
+FUNCTIONS = [n for n in dir(F) if inspect.isfunction(getattr(F, n)) and not n.startswith("_")]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_is_documented(name):
+    assert inspect.getdoc(getattr(F, name))
