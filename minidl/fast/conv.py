@@ -1,8 +1,8 @@
 """Convolution on a CPU: blocks of rows, each a few products of matrices.
 
 Images are kept channels last, (N, H, W, C), so that the channels of a pixel lie
-together. A task is a block of output rows of one image, small enough for the
-second-level cache. For it,
+together. A task is a block small enough for the second-level cache: some output
+rows of one image, or several small images whole. For it,
 
     shifted[h, j, (l, c)] = x[h, j * stride + l * dilation - padding, c]
 
@@ -35,8 +35,11 @@ from minidl.windows import Windows
 BLOCK = 2**20
 """Bytes of ``shifted`` in one task: about one core's second-level cache."""
 
-ALONE = 2_000_000
+ALONE = 20_000_000
 """Multiplications below which threads cost more than they bring."""
+
+SHARES = 16
+"""Blocks that small images are spread over at least, so that all cores get some."""
 
 CHUNKS = 8
 """Partial sums of the weights' gradient: a fixed number, so that the result is
@@ -65,11 +68,15 @@ class Axis(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Output rows ``first`` to ``last`` of image n."""
+    """Some output rows of some images."""
 
-    n: int
-    first: int
-    last: int
+    images: slice
+    rows: slice
+
+    @property
+    def where(self) -> tuple[slice, slice]:
+        """As an index of (N, I, J, O)."""
+        return self.images, self.rows
 
 
 def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
@@ -103,18 +110,17 @@ def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
     images, outputs = _channels_last(x), _channels_last(y)
     n, i, j, o = outputs.shape
     (k, l), c = windows.kernel, x.shape[1]
-    axes = _axes(windows)
-    blocks = [*_blocks(n, i, _row_bytes(l, c, j, axes[0], x.dtype))]
+    down, across = _axes(windows)
+    blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize)
     chunks = [c for c in np.array_split(np.arange(len(blocks)), CHUNKS) if len(c)]
 
     def add_up(chunk: np.ndarray) -> Array:
         w = np.zeros((k, l * c, o), x.dtype)
         for b in chunk:
-            block = blocks[b]
-            shifted = _shifted(images, block, (k, l), j, axes)
-            flat = outputs[block.n, block.first : block.last].reshape(-1, o)
+            shifted = _shifted(images, blocks[b], (k, l), j, down, across)
+            here = outputs[blocks[b].where].reshape(-1, o)
             for tap in range(k):
-                w[tap] += _rows(shifted, tap, block, axes[0]).T @ flat
+                w[tap] += _rows(shifted, tap, blocks[b], down).T @ here
         return w
 
     parts = threads.each(add_up, chunks, alone=k * l * c * y.size < ALONE)
@@ -134,10 +140,10 @@ def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
     weight = np.ascontiguousarray(w).reshape(k, l * c, o)
 
     def fill(block: Block) -> None:
-        shifted = _shifted(x, block, (k, l), j, (down, across))
-        target = y[block.n, block.first : block.last]
-        whole = target.flags.c_contiguous
+        shifted = _shifted(x, block, (k, l), j, down, across)
+        target = y[block.where]
         shape = (target.size // o, o)
+        whole = target.flags.c_contiguous
         out = target.reshape(shape) if whole else buffers.scratch("out", shape, y.dtype)
         np.matmul(_rows(shifted, 0, block, down), weight[0], out=out)
         term = buffers.scratch("term", out.shape, y.dtype) if k > 1 else out
@@ -147,56 +153,55 @@ def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
         if not whole:
             target[...] = out.reshape(target.shape)
 
-    blocks = _blocks(n, i, _row_bytes(l, c, j, down, x.dtype))
+    blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize)
     threads.each(fill, blocks, alone=k * l * c * y.size < ALONE)
 
 
 def _shifted(
-    x: Array, block: Block, taps: tuple[int, int], j: int, axes: tuple[Axis, Axis]
+    x: Array, block: Block, taps: tuple[int, int], j: int, down: Axis, across: Axis
 ) -> Array:
-    """The taps of a row side by side: (rows, J, L * C), rows ordered by ``_rows``."""
-    (k, l), (down, across) = taps, axes
+    """The taps of a row side by side: (images, rows, J, L * C), the rows that _rows picks from."""
+    (k, l), (images, rows) = taps, block
     _, h, w, c = x.shape
-    out_rows = block.last - block.first
-    first = down.start + block.first * down.stride
-    reach = (out_rows - 1) * down.stride + (k - 1) * down.dilation + 1
+    first = down.start + rows.start * down.stride
+    reach = (rows.stop - rows.start - 1) * down.stride + (k - 1) * down.dilation + 1
     low, high = min(max(-first, 0), reach), max(min(h - first, reach), 0)
-    if l == 1 and across == (0, 1, across.dilation) and (low, high, w) == (0, reach, j):
-        return x[block.n, first : first + reach]
-    shifted = buffers.scratch("shifted", (reach, j, l, c), x.dtype)
-    shifted[:low] = 0
-    shifted[max(high, low) :] = 0
+    if l == 1 and (across.start, across.stride) == (0, 1) and (low, high, w) == (0, reach, j):
+        return x[images, first : first + reach]
+    shape = (images.stop - images.start, reach, j, l, c)
+    shifted = buffers.scratch("shifted", shape, x.dtype)
+    shifted[:, :low] = 0
+    shifted[:, max(high, low) :] = 0
     if low < high:
-        image = x[block.n, first + low : first + high]
+        source = x[images, first + low : first + high]
         for tap in range(l):
             inside = across.inside(tap, w, j)
-            rows = shifted[low:high, :, tap]
-            rows[:, : inside.start] = 0
-            rows[:, inside.stop :] = 0
+            target = shifted[:, low:high, :, tap]
+            target[:, :, : inside.start] = 0
+            target[:, :, inside.stop :] = 0
             if inside.start < inside.stop:
-                rows[:, inside] = image[:, across.at(tap, inside)]
-    return shifted.reshape(reach, j, l * c)
+                target[:, :, inside] = source[:, :, across.at(tap, inside)]
+    return shifted.reshape(*shape[:3], l * c)
 
 
 def _rows(shifted: Array, tap: int, block: Block, down: Axis) -> Array:
-    """The rows under vertical tap ``tap`` as one matrix, (I J, L C)."""
+    """The rows under vertical tap ``tap`` as one matrix, (images I J, L C)."""
     top = tap * down.dilation
-    count = block.last - block.first
-    rows = shifted[top : top + (count - 1) * down.stride + 1 : down.stride]
+    count = block.rows.stop - block.rows.start
+    rows = shifted[:, top : top + (count - 1) * down.stride + 1 : down.stride]
     return rows.reshape(-1, shifted.shape[-1])
 
 
-def _row_bytes(l: int, c: int, j: int, down: Axis, dtype: np.dtype) -> int:
-    return l * c * j * down.stride * dtype.itemsize
-
-
-def _blocks(n: int, rows: int, row_bytes: int) -> Iterator[Block]:
-    """Cut each image into blocks of nearly equal height that fit the cache."""
+def _blocks(n: int, rows: int, row_bytes: int) -> list[Block]:
+    """Blocks that fit the cache: some rows of one image, or several small images whole."""
+    whole = BLOCK // max(rows * row_bytes, 1)
+    if whole > 1:
+        together = min(whole, max(-(-n // SHARES), 1))
+        edges = range(0, n, together)
+        return [Block(slice(e, min(e + together, n)), slice(0, rows)) for e in edges]
     pieces = min(max(-(-rows * row_bytes // BLOCK), 1), rows)
-    edges = [rows * p // pieces for p in range(pieces + 1)]
-    for image in range(n):
-        for first, last in pairwise(edges):
-            yield Block(image, first, last)
+    cuts = [rows * p // pieces for p in range(pieces + 1)]
+    return [Block(slice(i, i + 1), slice(a, b)) for i in range(n) for a, b in pairwise(cuts)]
 
 
 def _axes(windows: Windows) -> tuple[Axis, Axis]:
@@ -233,8 +238,12 @@ def _channels_last(x: Array) -> Array:
         return moved
     y = buffers.result(moved.shape, x.dtype)
 
-    def copy(n: int) -> None:
-        y[n] = moved[n]
+    def copy(images: slice) -> None:
+        # A few channels at a time: their planes and the pixels they go to stay cached.
+        for c in range(0, x.shape[1], 8):
+            y[images, ..., c : c + 8] = moved[images, ..., c : c + 8]
 
-    threads.each(copy, range(len(y)), alone=y.size < ALONE // 8)
+    together = max(-(-len(y) // SHARES), 1)
+    shares = [slice(n, n + together) for n in range(0, len(y), together)]
+    threads.each(copy, shares, alone=y.size < ALONE // 8)
     return y
