@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl.compute import Array
 from minidl.fast import buffers, threads
-from minidl.reference import resample as reference
+from minidl.reference.resample import resample as readable
 from minidl.taps import Taps
 
 ALONE = 100_000
@@ -23,7 +23,7 @@ DENSE = 64
 def resample(x: Array, down: Taps, across: Taps) -> Array:
     """(N, C, H, W) -> (N, C, I, J), in the memory layout of x."""
     if not x.size:
-        return reference.resample(x, down, across)
+        return readable(x, down, across)
     last = x.transpose(0, 2, 3, 1).flags.c_contiguous and not x.flags.c_contiguous
     memory = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
     n, c = x.shape[:2]
@@ -38,7 +38,7 @@ def resample(x: Array, down: Taps, across: Taps) -> Array:
         # The zeros of a matrix are no zeros to infinity and NaN: those images are
         # left to the reference, which only looks where there are taps.
         if not np.isfinite(y[n].sum()):
-            exact = reference.resample(x[n : n + 1], down, across)[0]
+            exact = readable(x[n : n + 1], down, across)[0]
             y[n] = exact.transpose(1, 2, 0) if last else exact
 
     with np.errstate(over="ignore", invalid="ignore"):

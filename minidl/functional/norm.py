@@ -212,7 +212,7 @@ def group_norm(
                 f"x has shape {x.shape}, read as (N, C, ...), num_groups is {num_groups}",
             )
         )
-    grouped = reshape(x, (x.shape[0], num_groups, -1))
+    grouped = reshape(x, (x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups))
     y = reshape(Normalize((2,), eps)(grouped), x.shape)
     return _affine(y, weight, bias, (1, -1, *[1] * (x.ndim - 2)))
 

@@ -5,6 +5,7 @@ The modes of ``interpolate`` differ in their tables alone (``minidl.taps``).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from minidl import compute, taps
@@ -177,8 +178,9 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Tensor:
                 f"x has {channels} channels, upscale_factor is {r}",
             )
         )
-    parts = reshape(x, (-1, channels // (r * r), r, r, h, w))
-    return reshape(permute(parts, (0, 1, 4, 2, 5, 3)), (*batch, -1, h * r, w * r))
+    n, c = math.prod(batch), channels // (r * r)
+    parts = reshape(x, (n, c, r, r, h, w))
+    return reshape(permute(parts, (0, 1, 4, 2, 5, 3)), (*batch, c, h * r, w * r))
 
 
 def pixel_unshuffle(x: Any, downscale_factor: int) -> Tensor:
@@ -192,8 +194,9 @@ def pixel_unshuffle(x: Any, downscale_factor: int) -> Tensor:
                 f"x has (H, W) = {(h, w)}, downscale_factor is {r}",
             )
         )
-    parts = reshape(x, (-1, channels, h // r, r, w // r, r))
-    return reshape(permute(parts, (0, 1, 3, 5, 2, 4)), (*batch, -1, h // r, w // r))
+    parts = reshape(x, (math.prod(batch), channels, h // r, r, w // r, r))
+    moved = permute(parts, (0, 1, 3, 5, 2, 4))
+    return reshape(moved, (*batch, channels * r * r, h // r, w // r))
 
 
 def _image(who: str, x: Tensor) -> tuple[int, ...]:

@@ -88,12 +88,13 @@ def grid_sample(
         columns = [_outside(c, w, padding_mode, corners) for c in columns]
         rows = [_outside(r, h, padding_mode, corners) for r in rows]
 
+    points = grid.shape[1] * grid.shape[2]
     index, weights = [], []
     for row, weight_h in zip(rows, weights_h, strict=True):
         for column, weight_w in zip(columns, weights_w, strict=True):
             place, inside = _place(row.data, column.data, h, w)
-            index.append(place.reshape(n, -1))
-            weights.append(reshape(weight_h * weight_w * inside, (n, -1)))
+            index.append(place.reshape(n, points))
+            weights.append(reshape(weight_h * weight_w * inside, (n, points)))
     xp = xp_of(x.data)
     form = SampleTaps(xp.stack(index, -1), h * w)
     y = form.corner("y")(reshape(x, (n, c, h * w)), stack(weights, -1))

@@ -1,0 +1,1 @@
+"""The tests; `tests/laws` holds what every op must obey."""

@@ -1,0 +1,1 @@
+"""Laws: what holds for every op, checked on the samples of `minidl.samples`."""
