@@ -5,6 +5,16 @@ reductions, shapes) follows torch's and NumPy's names, with ``axis`` and
 ``keepdims``.
 """
 
+from minidl.functional.activation import (
+    elu,
+    gelu,
+    leaky_relu,
+    logsigmoid,
+    relu,
+    sigmoid,
+    softplus,
+    tanh,
+)
 from minidl.functional.conv import conv2d, conv_transpose2d
 from minidl.functional.dropout import dropout, dropout2d
 from minidl.functional.embedding import embedding, one_hot
@@ -42,27 +52,19 @@ from minidl.functional.pointwise import (
     clone,
     cos,
     div,
-    elu,
     erf,
     exp,
-    gelu,
-    leaky_relu,
     log,
-    logsigmoid,
     maximum,
     minimum,
     mul,
     neg,
     pow,
-    relu,
-    sigmoid,
     sign,
     sin,
-    softplus,
     sqrt,
     square,
     sub,
-    tanh,
     to_device,
     where,
 )

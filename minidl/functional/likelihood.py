@@ -10,7 +10,8 @@ import math
 from typing import Any
 
 from minidl.compute import Array, xp_of
-from minidl.functional.pointwise import exp, floating, sigmoid, square
+from minidl.functional.activation import sigmoid
+from minidl.functional.pointwise import exp, floating, square
 from minidl.kinds import Pointwise
 from minidl.tensor import Tensor, match
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from minidl.compute import xp_of
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
+from minidl.functional.activation import softplus
 from minidl.functional.index import take_along_axis
 from minidl.functional.likelihood import bernoulli_log_likelihood
-from minidl.functional.pointwise import abs, clip, log, softplus, square, where
+from minidl.functional.pointwise import abs, clip, log, square, where
 from minidl.functional.reduce import mean, sum
 from minidl.functional.shape import reshape, squeeze, unsqueeze
 from minidl.functional.softmax import log_softmax
