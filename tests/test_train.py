@@ -17,7 +17,10 @@ import pytest
 
 import minidl
 from minidl import functional as F
+from minidl import nn
+from minidl.data import ArrayDataset, DataLoader
 from minidl.errors import ArgumentError, CheckpointError, DataError
+from minidl.optim import Adam
 from minidl.serialize import load_tree, save_tree
 from minidl.train import (
     DivergenceError,
@@ -37,93 +40,17 @@ from minidl.train.interrupt import held_interrupt
 EPOCHS, BATCHES = 3, 7
 
 
-class Net:
+class Net(nn.Module):
     """Two layers with dropout, so that the random numbers matter."""
 
     def __init__(self):
-        self.training = True
-        self.weights = {
-            "a": minidl.randn(4, 8).requires_grad_(),
-            "b": minidl.randn(8, 1).requires_grad_(),
-        }
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1)
+        )
 
-    def parameters(self):
-        return iter(self.weights.values())
-
-    def train(self):
-        self.training = True
-
-    def eval(self):
-        self.training = False
-
-    def state_dict(self):
-        return {name: weight.data for name, weight in self.weights.items()}
-
-    def load_state_dict(self, state):
-        for name, weight in self.weights.items():
-            weight.data[...] = state[name]
-
-    def __call__(self, x):
-        hidden = F.tanh(x @ self.weights["a"])
-        if self.training:
-            hidden = hidden * (minidl.random.uniform(hidden.shape) > 0.2)
-        return hidden @ self.weights["b"]
-
-
-class Adam:
-    def __init__(self, parameters, lr=0.01):
-        self.parameters = list(parameters)
-        self.lr, self.steps = lr, 0
-        self.m = [np.zeros_like(p.data) for p in self.parameters]
-        self.v = [np.zeros_like(p.data) for p in self.parameters]
-
-    def zero_grad(self):
-        for p in self.parameters:
-            p.grad = None
-
-    def step(self):
-        self.steps += 1
-        for p, m, v in zip(self.parameters, self.m, self.v, strict=True):
-            m += 0.1 * (p.grad.data - m)
-            v += 0.001 * (p.grad.data**2 - v)
-            c, d = 1 - 0.9**self.steps, 1 - 0.999**self.steps
-            p.data -= self.lr * (m / c) / (np.sqrt(v / d) + 1e-8)
-
-    def state_dict(self):
-        state = {
-            str(i): {"m": m, "v": v, "step": self.steps}
-            for i, (m, v) in enumerate(zip(self.m, self.v, strict=True))
-        }
-        return {"state": state, "param_groups": [{"lr": self.lr}]}
-
-    def load_state_dict(self, state):
-        self.lr = state["param_groups"][0]["lr"]
-        for i, kept in state["state"].items():
-            self.m[int(i)][...], self.v[int(i)][...] = kept["m"], kept["v"]
-            self.steps = kept["step"]
-
-
-class Loader:
-    def __init__(self, x, y, size, seed=0):
-        self.x, self.y, self.size = x, y, size
-        self.seed, self.epoch, self.position = seed, 0, 0
-
-    def __len__(self):
-        return -(-len(self.x) // self.size)
-
-    def __iter__(self):
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.x))
-        while self.position < len(self):
-            chosen = order[self.position * self.size :][: self.size]
-            self.position += 1
-            yield minidl.tensor(self.x[chosen]), minidl.tensor(self.y[chosen])
-        self.epoch, self.position = self.epoch + 1, 0
-
-    def state_dict(self):
-        return {"epoch": self.epoch, "position": self.position, "seed": self.seed}
-
-    def load_state_dict(self, state):
-        self.epoch, self.position, self.seed = state["epoch"], state["position"], state["seed"]
+    def forward(self, x):
+        return self.layers(x)
 
 
 def make_parts(seed: int = 0):
@@ -131,7 +58,9 @@ def make_parts(seed: int = 0):
     minidl.manual_seed(seed)
     points = np.random.default_rng(1).standard_normal((4 * BATCHES - 1, 5)).astype(np.float32)
     model = Net()
-    return model, Loader(points[:, :4], points[:, 4:], 4), Adam(model.parameters())
+    dataset = ArrayDataset(points[:, :4], points[:, 4:])
+    loader = DataLoader(dataset, 4, shuffle=True, workers=2)
+    return model, loader, Adam(model.parameters(), lr=0.01)
 
 
 class Decay:
@@ -152,11 +81,11 @@ class Decay:
 
 
 def set_rate(optimizer, rate):
-    optimizer.lr = rate
+    optimizer.param_groups[0]["lr"] = rate
 
 
 def rate_of(optimizer):
-    return optimizer.lr
+    return optimizer.param_groups[0]["lr"]
 
 
 def squared_error(model, batch):
@@ -270,7 +199,7 @@ def test_the_mode_is_evaluation_only_while_validating():
 
 def test_clip_sees_the_gradients_before_the_step():
     model, loader, optimizer = make_parts()
-    before = weights(model)
+    before = [p.data.copy() for p in model.parameters()]
 
     def erase(parameters):
         for p in parameters:
@@ -278,7 +207,7 @@ def test_clip_sees_the_gradients_before_the_step():
             p.grad.data[...] = 0
 
     fit(model, loader, optimizer, squared_error, epochs=1, clip=erase, progress=False)
-    assert weights(model) == before
+    assert all(np.array_equal(p.data, b) for p, b in zip(model.parameters(), before, strict=True))
 
 
 def test_the_schedule_moves_after_every_step():
