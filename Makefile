@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 ARGS ?=
-# One BLAS thread per test process: the processes already use every core.
+# One BLAS thread: the test processes already use every core, and the products of the
+# small models are too small to share.
 ONE_THREAD = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
 WORKERS ?= auto
 
@@ -12,7 +13,7 @@ WORKERS ?= auto
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
-	$(RUN) -m minidl demo $(ARGS)
+	$(ONE_THREAD) $(RUN) -m minidl demo $(ARGS)
 
 test: lint
 	$(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) -m "not slow and not gpu" $(ARGS)

@@ -2,7 +2,9 @@
 
 Squeeze images through a bottleneck of Z numbers and ask for them back. With two
 linear maps this finds the plane of PCA (Baldi & Hornik 1989); with hidden layers
-the plane may bend, and the same Z numbers say more. A denoising autoencoder is
+the plane may bend, and the same Z numbers say more. With many numbers PCA is hard
+to beat by its own measure: it finds its optimum exactly, while the deep ones are
+trained for a while, on another loss (cross-entropy). A denoising autoencoder is
 given damaged images and asked for the clean ones, so that it must learn what
 digits look like, not how to copy.
 
@@ -26,7 +28,7 @@ from minidl.lecture import (
     write_metrics,
 )
 from minidl.models.autoencoder import Autoencoder, conv_autoencoder, mlp_autoencoder
-from minidl.pictures import image_grid, save_png
+from minidl.pictures import enlarged, image_grid, save_png
 
 LATENTS = (2, 8, 32)
 NOISE = 0.5
@@ -115,10 +117,10 @@ def main() -> None:
     print(f"\nThe same, of images with noise of standard deviation {NOISE}, cleaned by")
     print(table(["", "squared error"], [[k, v] for k, v in noise.items()]))
 
-    scale = max(48 // digits.image[-1], 1)
-    save_png(args.out / "reconstructions.png", image_grid(np.concatenate(strips), 12, scale))
-    strips = [shown, *(x[:12] for x in cleaned.values())]
-    save_png(args.out / "denoising.png", image_grid(np.concatenate(strips), 12, scale))
+    rebuilt = enlarged(np.concatenate(strips))
+    save_png(args.out / "reconstructions.png", image_grid(rebuilt, 12, gap=2))
+    rows = enlarged(np.concatenate([shown, *(x[:12] for x in cleaned.values())]))
+    save_png(args.out / "denoising.png", image_grid(rows, 12, gap=2))
     print(f"\nSaved {write_metrics(args.out, metrics)} and two pictures beside it: the images, "
           f"then from {', '.join(map(str, LATENTS))} numbers; and the images, damaged, cleaned by "
           "either.")

@@ -32,7 +32,7 @@ from minidl.lecture import (
     write_metrics,
 )
 from minidl.models.vae import VAE, conv_vae, mlp_vae
-from minidl.pictures import image_grid, save_png
+from minidl.pictures import enlarged, image_grid, save_png
 
 BETAS = (0.25, 1.0, 4.0)
 
@@ -60,15 +60,15 @@ def trained(model: VAE, digits: Digits, epochs: int, args: Any, beta: float = 1.
 def main() -> None:
     parser = arguments(__doc__, "02_vae")
     add_data_arguments(parser)
-    parser.add_argument("--epochs", type=int, help="default: 100 for digits, 40 for MNIST")
-    parser.add_argument("--batch-size", type=int, default=100)
-    parser.add_argument("--hidden", type=int, help="default: 128 for digits, 500 for MNIST")
+    parser.add_argument("--epochs", type=int, help="default: 200 for digits, 60 for MNIST")
+    parser.add_argument("--batch-size", type=int, default=50)
+    parser.add_argument("--hidden", type=int, help="default: 256 for digits, 500 for MNIST")
     parser.add_argument("--only-paper", action="store_true", help="the first model alone")
     args = parser.parse_args()
     digits = load_digits(args.data, args.root, args.seed)
     small = args.data == "digits"
-    epochs = 1 if args.dry_run else args.epochs or (100 if small else 40)
-    hidden = (args.hidden or (128 if small else 500),)
+    epochs = 1 if args.dry_run else args.epochs or (200 if small else 60)
+    hidden = (args.hidden or (256 if small else 500),)
 
     models = {"MLP, 20 latents": lambda: mlp_vae(digits.image, 20, hidden, trials=digits.trials)}
     if not args.only_paper:
@@ -107,8 +107,8 @@ def main() -> None:
         print(f"\nGaussian decoder: ELBO {elbo.mean():.1f} nats per image. A density of grey "
               "values, so it may be positive, and is not to be compared with those above.")
 
-    scale = max(48 // digits.image[-1], 1)
-    save_png(args.out / "samples.png", image_grid(np.concatenate(drawings), 12, scale))
+    drawn = enlarged(np.concatenate(drawings))
+    save_png(args.out / "samples.png", image_grid(drawn, 12, gap=2))
     print(f"\nSaved {write_metrics(args.out, metrics)} and samples.png: a row per model, in the "
           "order of the tables.")
 

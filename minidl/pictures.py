@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import minidl.functional as F
 from minidl.errors import ShapeError, message
 from minidl.tensor import Tensor
 
@@ -51,6 +52,15 @@ def image_grid(images: Any, columns: int, scale: int = 1, gap: int = 1) -> np.nd
         top, left = (i // columns) * (h + gap), (i % columns) * (w + gap)
         page[top : top + h, left : left + w] = image
     return page[..., 0] if c == 1 else page
+
+
+def enlarged(images: np.ndarray, width: int = 40) -> np.ndarray:
+    """Small images enlarged smoothly to about ``width`` pixels, for the eye to read them.
+
+    (N, C, H, W) -> (N, C, k H, k W), by bicubic interpolation
+    """
+    scale = max(round(width / images.shape[-1]), 1)
+    return F.interpolate(images, scale_factor=scale, mode="bicubic").data if scale > 1 else images
 
 
 def png_bytes(picture: np.ndarray) -> bytes:

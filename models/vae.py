@@ -37,6 +37,10 @@ from minidl.models.autoencoder import conv_decoder, conv_encoder, mlp_decoder, m
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 
+LEAST_LOG_VAR = -6.0
+"""Of a Gaussian decoder's pixels: a standard deviation of 0.05. Without a bound, a
+pixel that is the same in all images gets a density, and a gradient, without one."""
+
 
 class Elbo(NamedTuple):
     """The two parts of the bound, per image, shape (N,), in nats."""
@@ -62,7 +66,8 @@ class VAE(nn.Module):
     decoder : Module
         z (N, Z) -> (N, C, H, W) logits (Bernoulli), or (N, 2 C, H, W): logits of
         the mean, then log variances (Gaussian). The Gaussian's mean passes
-        through a sigmoid, as in the paper, so it lies in (0, 1).
+        through a sigmoid, as in the paper, so it lies in (0, 1); its log
+        variances are bent so as to stay above LEAST_LOG_VAR.
     latent : int
         Z, the number of latents.
     likelihood : {"bernoulli", "gaussian"}
@@ -114,7 +119,8 @@ class VAE(nn.Module):
             (logits,) = self._pixels(z)
             pixels = F.bernoulli_log_likelihood(x, logits) * self.trials
         else:
-            mean_logits, log_var = self._pixels(z)
+            mean_logits, free = self._pixels(z)
+            log_var = LEAST_LOG_VAR + F.softplus(free - LEAST_LOG_VAR)
             pixels = F.gaussian_log_likelihood(x, F.sigmoid(mean_logits), log_var)
         return pixels.flatten(1).sum(1)
 

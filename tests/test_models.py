@@ -85,6 +85,21 @@ def test_trials_count_the_points_of_a_grey_pixel():
         mlp_vae((1, 1, 1), likelihood="gaussian", trials=16)
 
 
+def test_gaussian_decoder_survives_pixels_that_never_change():
+    from minidl.optim import Adam
+
+    model = mlp_vae((1, 2, 2), latent=1, hidden=(8,), likelihood="gaussian")
+    optimizer = Adam(model.parameters(), lr=0.05)
+    x = Tensor(np.zeros((16, 1, 2, 2), np.float32))
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = model.loss(x)
+        loss.backward()
+        optimizer.step()
+    densest = 4 * 0.5 * (math.log(2 * math.pi) - 6)
+    assert densest - 1e-3 <= loss.item() < 0
+
+
 def test_unknown_likelihood_is_refused():
     with pytest.raises(ArgumentError, match="poisson"):
         mlp_vae(IMAGE, likelihood="poisson")

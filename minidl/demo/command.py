@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import minidl.functional as F
 from minidl import random
 from minidl.demo import charts, figures, report
 from minidl.demo.experiment import RECIPES, Experiment, Trained, run
@@ -21,7 +20,7 @@ from minidl.lecture import (
     table,
     write_metrics,
 )
-from minidl.pictures import image_grid
+from minidl.pictures import enlarged, image_grid
 
 SAMPLES = 512
 """Draws of the importance-sampled log-likelihood."""
@@ -238,8 +237,5 @@ def _curves(experiment: Experiment, digits: Digits) -> str:
 
 
 def _grid(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-    """Images in rows; small ones are enlarged smoothly, for the eye to read them."""
-    scale = max(round(40 / images.shape[-1]), 1)
-    if scale > 1:
-        images = F.interpolate(images, scale_factor=scale, mode="bicubic").data
-    return image_grid(images, columns, gap=gap)
+    """Images in rows, small ones enlarged."""
+    return image_grid(enlarged(images), columns, gap=gap)

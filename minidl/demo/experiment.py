@@ -51,7 +51,7 @@ class Recipe:
     batch_size: int
 
 
-RECIPES = {"digits": Recipe((256,), 150, 50), "mnist": Recipe((400,), 25, 100)}
+RECIPES = {"digits": Recipe((128, 64), 150, 50), "mnist": Recipe((300, 200, 100), 25, 100)}
 
 
 def run(

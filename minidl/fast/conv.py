@@ -111,7 +111,8 @@ def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
     n, i, j, o = outputs.shape
     (k, l), c = windows.kernel, x.shape[1]
     down, across = _axes(windows)
-    blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize)
+    alone = k * l * c * y.size < ALONE
+    blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize, alone)
     chunks = [c for c in np.array_split(np.arange(len(blocks)), CHUNKS) if len(c)]
 
     def add_up(chunk: np.ndarray) -> Array:
@@ -123,7 +124,7 @@ def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
                 w[tap] += _rows(shifted, tap, blocks[b], down).T @ here
         return w
 
-    parts = threads.each(add_up, chunks, alone=k * l * c * y.size < ALONE)
+    parts = threads.each(add_up, chunks, alone)
     total = sum(parts[1:], parts[0])
     return np.ascontiguousarray(total.reshape(k, l, c, o).transpose(3, 2, 0, 1))
 
@@ -153,8 +154,8 @@ def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
         if not whole:
             target[...] = out.reshape(target.shape)
 
-    blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize)
-    threads.each(fill, blocks, alone=k * l * c * y.size < ALONE)
+    alone = k * l * c * y.size < ALONE
+    threads.each(fill, _blocks(n, i, l * c * j * down.stride * x.itemsize, alone), alone)
 
 
 def _shifted(
@@ -192,11 +193,11 @@ def _rows(shifted: Array, tap: int, block: Block, down: Axis) -> Array:
     return rows.reshape(-1, shifted.shape[-1])
 
 
-def _blocks(n: int, rows: int, row_bytes: int) -> list[Block]:
+def _blocks(n: int, rows: int, row_bytes: int, alone: bool) -> list[Block]:
     """Blocks that fit the cache: some rows of one image, or several small images whole."""
     whole = BLOCK // max(rows * row_bytes, 1)
     if whole > 1:
-        together = min(whole, max(-(-n // SHARES), 1))
+        together = whole if alone else min(whole, -(-n // SHARES))
         edges = range(0, n, together)
         return [Block(slice(e, min(e + together, n)), slice(0, rows)) for e in edges]
     pieces = min(max(-(-rows * row_bytes // BLOCK), 1), rows)
