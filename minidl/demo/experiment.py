@@ -46,12 +46,18 @@ class Experiment:
 class Recipe:
     """What depends on the data: the size of the networks and the length of training."""
 
+    bent: tuple[int, ...]
+    """Hidden layers of the models with two latents: a plane has to be bent a lot."""
     hidden: tuple[int, ...]
+    """Hidden layers of the models with ten."""
     epochs: int
     batch_size: int
 
 
-RECIPES = {"digits": Recipe((128, 64), 150, 50), "mnist": Recipe((300, 200, 100), 25, 100)}
+RECIPES = {
+    "digits": Recipe((128, 64), (256,), 150, 50),
+    "mnist": Recipe((300, 200, 100), (400,), 25, 100),
+}
 
 
 def run(
@@ -84,17 +90,15 @@ def run(
         report(result)
         return result
 
-    def autoencoder(latent: int) -> Autoencoder:
-        return mlp_autoencoder(digits.image, latent, recipe.hidden, nn.ReLU)
+    def autoencoder(latent: int, hidden: tuple[int, ...]) -> Autoencoder:
+        return mlp_autoencoder(digits.image, latent, hidden, nn.ReLU)
 
-    def vae(latent: int) -> VAE:
-        return mlp_vae(
-            digits.image, latent, recipe.hidden, trials=digits.trials, activation=nn.ReLU
-        )
+    def vae(latent: int, hidden: tuple[int, ...]) -> VAE:
+        return mlp_vae(digits.image, latent, hidden, trials=digits.trials, activation=nn.ReLU)
 
     return Experiment(
-        trained("autoencoder-2", lambda: autoencoder(PLANE)),
-        trained("vae-2", lambda: vae(PLANE)),
-        trained("autoencoder-10", lambda: autoencoder(LATENTS)),
-        trained("vae-10", lambda: vae(LATENTS)),
+        trained("autoencoder-2", lambda: autoencoder(PLANE, recipe.bent)),
+        trained("vae-2", lambda: vae(PLANE, recipe.bent)),
+        trained("autoencoder-10", lambda: autoencoder(LATENTS, recipe.hidden)),
+        trained("vae-10", lambda: vae(LATENTS, recipe.hidden)),
     )
