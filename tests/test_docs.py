@@ -1,0 +1,55 @@
+"""The documents say what is so: examples in docstrings and in the README run as printed."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import minidl
+
+ROOT = Path(__file__).parent.parent
+MODULES = [
+    m.name for m in pkgutil.walk_packages(minidl.__path__, "minidl.")
+    if not m.name.endswith("__main__")
+]
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+
+
+def with_examples() -> list[str]:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    modules = (importlib.import_module(name) for name in MODULES)
+    return [m.__name__ for m in modules if any(t.examples for t in finder.find(m))]
+
+
+@pytest.mark.parametrize("name", with_examples())
+def test_docstring_examples_print_what_they_say(name: str):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0 and result.failed == 0
+
+
+def test_the_readmes_screen_of_use_runs(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
+    text = (ROOT / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), space)
+    assert space["slope"].tolist() == [3.0, 12.0, 27.0]
+    assert space["bend"].tolist() == [6.0, 12.0, 18.0]
+    assert (tmp_path / "runs" / "first" / "last.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_name_files_that_exist(name: str):
+    """Paths in backquotes, and links."""
+    text = (ROOT / name).read_text("utf-8")
+    quoted = re.findall(r"`([\w./-]+\.(?:py|md|js|css|npz))`", text)
+    linked = re.findall(r"\]\(([\w./-]+)\)", text)
+    for path in [*quoted, *linked]:
+        found = (ROOT / path).exists() or any(ROOT.glob(f"minidl/**/{path}"))
+        assert found, f"{name} names {path}"
