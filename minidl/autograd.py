@@ -252,8 +252,10 @@ def backward(outputs: Tensor, gradient: Any = None, create_graph: bool = False) 
             leaf.grad = leaf.grad + arrived
         elif create_graph:
             leaf.grad = arrived
-        else:  # a copy, because a gradient may share its memory with another one
-            leaf.grad = Tensor(xp_of(arrived.data).array(arrived.data, order="C"))
+        else:  # a copy, because a gradient may share its memory; in the leaf's own layout
+            copy = xp_of(arrived.data).empty_like(leaf.data)
+            copy[...] = arrived.data
+            leaf.grad = Tensor(copy)
 
     _walk(_seed(outputs, gradient), None, create_graph, deposit)
 

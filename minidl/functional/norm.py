@@ -15,19 +15,34 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from minidl import compute
 from minidl.autograd import Op
 from minidl.compute import Array, xp_of
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.pointwise import pow, square
-from minidl.functional.reduce import mean
+from minidl.functional.reduce import mean, sum
 from minidl.functional.shape import moveaxis, pad, reshape
 from minidl.tensor import Tensor, as_tensor
 
 
-class InverseDeviation(Op):
-    """s = 1 / sqrt(variance of x + eps), over axes kept with size 1.
+class Normalize(Op):
+    """y = (x - mean) s, with s = 1 / sqrt(variance + eps), over axes."""
 
-    ``known`` is that value, computed when x was normalised.
+    def __init__(self, axes: tuple[int, ...], eps: float):
+        self.axes, self.eps = axes, eps
+
+    def forward(self, x: Array) -> Array:
+        y, self.inverse = compute.run("normalize", x, axes=self.axes, eps=self.eps)
+        return y
+
+    def vjp_x(self, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+        return NormalizeAdjoint(self.axes)(grad, out, InverseDeviation(self.axes, self.inverse)(x))
+
+
+class InverseDeviation(Op):
+    """s as a function of x, over axes kept with size 1.
+
+    ``known`` is its value, computed when x was normalised.
     """
 
     def __init__(self, axes: tuple[int, ...], known: Array):
@@ -42,25 +57,29 @@ class InverseDeviation(Op):
         return (x - mean(x, self.axes, keepdims=True)) * (grad * pow(out, 3) * (-1 / n))
 
 
-class Normalize(Op):
-    """y = (x - mean) / sqrt(variance + eps), over axes."""
+class NormalizeAdjoint(Op):
+    """(g - mean(g) - y mean(g y)) s, of the gradient g that arrived.
 
-    def __init__(self, axes: tuple[int, ...], eps: float):
-        self.axes, self.eps = axes, eps
+    Linear in g, and its own adjoint.
+    """
 
-    def forward(self, x: Array) -> Array:
-        centred = x - x.mean(axis=self.axes, keepdims=True, dtype=x.dtype)
-        variance = (centred * centred).mean(axis=self.axes, keepdims=True, dtype=x.dtype)
-        self.inverse = 1 / xp_of(x).sqrt(variance + x.dtype.type(self.eps))
-        centred *= self.inverse
-        return centred
+    def __init__(self, axes: tuple[int, ...]):
+        self.axes = axes
 
-    def vjp_x(self, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
-        # Moving all x alike, or stretching them, changes nothing: what grad has of
-        # these two directions is taken out.
-        shift = mean(grad, self.axes, keepdims=True)
-        stretch = mean(grad * out, self.axes, keepdims=True)
-        return (grad - shift - out * stretch) * InverseDeviation(self.axes, self.inverse)(x)
+    def forward(self, arrived: Array, y: Array, inverse: Array) -> Array:
+        return compute.run("normalize_adjoint", arrived, y, inverse, axes=self.axes)
+
+    def vjp_arrived(self, grad: Tensor, y: Tensor, inverse: Tensor) -> Tensor:
+        return NormalizeAdjoint(self.axes)(grad, y, inverse)
+
+    def vjp_y(self, grad: Tensor, arrived: Tensor, y: Tensor, inverse: Tensor) -> Tensor:
+        scaled = grad * inverse
+        here, there = (mean(t * y, self.axes, keepdims=True) for t in (arrived, scaled))
+        return -(scaled * here + arrived * there)
+
+    def vjp_inverse(self, grad: Tensor, arrived: Tensor, y: Tensor, inverse: Tensor) -> Tensor:
+        one = Tensor(xp_of(y.data).ones_like(inverse.data))
+        return sum(grad * NormalizeAdjoint(self.axes)(arrived, y, one), self.axes, keepdims=True)
 
 
 def _affine(y: Tensor, weight: Any, bias: Any, shape: tuple[int, ...]) -> Tensor:
@@ -193,7 +212,8 @@ def layer_norm(
                 f"x has shape {x.shape}, normalized_shape is {shape}",
             )
         )
-    return _affine(Normalize(tuple(range(-len(shape), 0)), eps)(x), weight, bias, shape)
+    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    return _affine(Normalize(axes, eps)(x), weight, bias, shape)
 
 
 def group_norm(
