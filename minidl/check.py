@@ -12,7 +12,9 @@ numbers v, because (J' v) is what one walk back computes:
     d <v, f(x)> / d x[i]   =~   <v, f(x + h e_i) - f(x - h e_i)> / 2h
 
 With h = 1e-6 the difference itself is good to about 1e-9 of the function's size,
-so a gradient that is off by 1e-5 of the largest is wrong.
+so a gradient is called wrong that is off by more than
+
+    atol + rtol * (the largest element of the gradient)
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.autograd import grad, no_grad
-from minidl.compute import Array, to_device
+from minidl.autograd import enable_grad, grad, is_recording, no_grad
+from minidl.compute import Array, is_array, to_device
 from minidl.errors import ArgumentError, DtypeError, GradientError, message
 from minidl.kinds import Bilinear, Linear
 from minidl.samples import Sample
@@ -41,12 +43,35 @@ class CheckResult(NamedTuple):
     """Derivatives that were compared."""
 
 
+class Measured:
+    """A function's finite differences at one point, to compare its gradients with."""
+
+    def __init__(
+        self, who: str, function: Function, arrays: Sequence[np.ndarray], eps: float, seed: int
+    ):
+        self.who, self.function, self.arrays = who, function, arrays
+        self.weights = _weights(_evaluated(function, arrays), seed)
+        self.slopes = _differences(
+            lambda given: _weighed(_evaluated(function, given), self.weights), arrays, eps
+        )
+
+    def compare(self, dtype: str, atol: float, rtol: float) -> CheckResult:
+        """The gradient computed in ``dtype`` against the differences, which are float64."""
+        analytic = _gradients(
+            self.function,
+            [a.astype(dtype) for a in self.arrays],
+            [w.astype(dtype) for w in self.weights],
+        )
+        return _compared(f"{self.who}, {dtype}", analytic, self.slopes, atol, rtol)
+
+
 def gradcheck(
     function: Function,
     inputs: Sequence[Any],
     *,
     eps: float = 1e-6,
-    tolerance: float = 1e-5,
+    atol: float = 1e-7,
+    rtol: float = 1e-5,
     seed: int = 0,
 ) -> CheckResult:
     """Compare a function's gradient with finite differences.
@@ -56,12 +81,13 @@ def gradcheck(
     function : callable
         Takes Tensors, returns a Tensor or a tuple of Tensors. It must give the same
         values whenever it is called (seed what is random in it).
-    inputs : sequence of arrays or Tensors
+    inputs : sequence of arrays or Tensors, or one of them
         Where to check, in float64.
     eps : float
         The step h.
-    tolerance : float
-        The error that is still called right.
+    atol, rtol : float
+        An error of up to ``atol + rtol * (largest element of the gradient)`` is still
+        called right. Lower ``atol`` for a function whose gradients are tiny.
     seed : int
         Of the weights v.
 
@@ -84,12 +110,7 @@ def gradcheck(
     True
     """
     arrays = _doubles("gradcheck", inputs)
-    weights = _weights(_evaluated(function, arrays), seed)
-    analytic = _gradients(function, arrays, weights)
-    numeric = _differences(
-        lambda given: _weighed(_evaluated(function, given), weights), arrays, eps
-    )
-    return _compared("gradcheck", analytic, numeric, tolerance)
+    return Measured("gradcheck", function, arrays, eps, seed).compare("float64", atol, rtol)
 
 
 def double_gradcheck(
@@ -97,7 +118,8 @@ def double_gradcheck(
     inputs: Sequence[Any],
     *,
     eps: float = 1e-6,
-    tolerance: float = 1e-4,
+    atol: float = 1e-7,
+    rtol: float = 1e-4,
     seed: int = 0,
 ) -> CheckResult:
     """Compare the gradient of a function's gradient with finite differences of the gradient.
@@ -106,28 +128,9 @@ def double_gradcheck(
     ways through a vjp are. Parameters, result and errors as in ``gradcheck``.
     """
     arrays = _doubles("double_gradcheck", inputs)
-    weights = _weights(_evaluated(function, arrays), seed)
-    count = len(arrays)
-
-    def gradient(*given: Tensor) -> tuple[Tensor, ...]:
-        at, v = given[:count], given[count:]
-        live = [x if x.requires_grad else tensor(x, requires_grad=True) for x in at]
-        outputs = [y for y in _tuple(function(*live)) if y.requires_grad]
-        found = grad(
-            outputs, live, [w for w, y in zip(v, outputs, strict=True)], create_graph=True,
-            allow_unused=True
-        )
-        zero = Tensor(np.zeros(()))
-        return tuple(zero if g is None else g for g in found)
-
-    live = [w for w, y in zip(weights, _live(function, arrays), strict=True) if y]
-    both = [*arrays, *live]
-    outer = _weights(_evaluated(gradient, both, recording=True), seed + 1)
-    analytic = _gradients(gradient, both, outer)
-    numeric = _differences(
-        lambda given: _weighed(_evaluated(gradient, given, recording=True), outer), both, eps
-    )
-    return _compared("double_gradcheck", analytic, numeric, tolerance)
+    gradient, both = _gradient_of(function, arrays, seed)
+    measured = Measured("double_gradcheck", gradient, both, eps, seed + 1)
+    return measured.compare("float64", atol, rtol)
 
 
 def adjoint_check(
@@ -189,13 +192,21 @@ def form_check(form: Bilinear, arrays: Sequence[Array], tolerance: float = 1e-10
     as ``adjoint_check``.
     """
     named = dict(zip(form.letters, arrays, strict=True))
-    values, scale = [], 0.0
+    values, scales = [], []
     for letter in form.letters:
         others = [a for name, a in named.items() if name != letter]
         corner = getattr(form, f"corner_{letter}")(*others)
+        if corner.shape != named[letter].shape:
+            raise GradientError(
+                message(
+                    f"form_check: corner {letter} of {type(form).__name__} has the wrong shape",
+                    f"the array has shape {named[letter].shape}, the corner {corner.shape}",
+                )
+            )
         values.append(float((corner * named[letter]).sum()))
-        scale = max(scale, float(np.linalg.norm(corner) * np.linalg.norm(named[letter])))
-    error = (max(values) - min(values)) / max(scale, 1e-300)
+        scales.append(float(np.linalg.norm(corner) * np.linalg.norm(named[letter])))
+    # NumPy's extremes, because Python's max and min overlook a NaN.
+    error = float(np.ptp(values) / np.maximum(np.max(scales), 1e-300))
     if not error <= tolerance:
         raise GradientError(
             message(
@@ -206,14 +217,9 @@ def form_check(form: Bilinear, arrays: Sequence[Array], tolerance: float = 1e-10
     return error
 
 
-TOLERANCES = {
-    ("float64", 1): 1e-7,
-    ("float64", 2): 1e-7,
-    ("float32", 1): 1e-5,
-    ("float32", 2): 1e-5,
-}
-"""What ``check_sample`` calls right: in float64 what a finite difference is good for,
-in float32 a hundred roundings of 6e-8."""
+TOLERANCES = {"float64": 1e-7, "float32": 1e-5}
+"""What ``check_sample`` calls right, absolute and relative: in float64 what a finite
+difference is good for, in float32 a hundred roundings of 6e-8."""
 
 
 def check_sample(sample: Sample, order: int, dtype: str = "float64", seed: int = 0) -> CheckResult:
@@ -222,47 +228,73 @@ def check_sample(sample: Sample, order: int, dtype: str = "float64", seed: int =
     Parameters
     ----------
     sample : Sample
-    order : {1, 2}
+    order : int
+        1 checks the gradient, 2 the gradient of the gradient, and so on.
     dtype : {"float64", "float32"}
-        In which the gradient is computed; the finite difference is always float64.
+        In which the derivative is computed. The finite difference is always float64:
+        in float32 it would have three digits at best.
 
     Raises
     ------
     GradientError
         If the error exceeds ``TOLERANCES``.
     """
+    return compare_sample(measure_sample(sample, order, seed), dtype)
+
+
+def measure_sample(sample: Sample, order: int, seed: int = 0) -> Measured:
+    """The costly half of ``check_sample``: the finite differences, for every dtype.
+
+    The inputs are numbers that float32 can hold, so that every dtype is at the same point.
+    """
     import minidl.functional as F
 
-    arrays = sample.inputs(seed)
-    tolerance = TOLERANCES[dtype, order]
-    if dtype == "float64":
-        check = gradcheck if order == 1 else double_gradcheck
-        return check(lambda *t: sample.call(F, *t), arrays, tolerance=tolerance)
+    def function(*tensors: Tensor) -> Any:
+        return sample.call(F, *tensors)
 
-    # The same analytic derivative in both dtypes; the float64 one has been compared above.
-    arrays = [a.astype(np.float32).astype(float) for a in arrays]
-    weights = _weights(_evaluated(lambda *t: sample.call(F, *t), arrays), seed)
-    weights = [w.astype(np.float32).astype(float) for w in weights]
-    results = []
-    for kind in (np.float64, np.float32):
-        at = [tensor(a.astype(kind), requires_grad=True) for a in arrays]
-        out = sample.call(F, *at)
-        first = grad(out, at, tensor(weights[0].astype(kind)), order == 2, allow_unused=True)
-        if order == 2:
-            outer = [
-                (g * g).sum() for g in first if g is not None and g.requires_grad
-            ]
-            first = grad(outer, at, allow_unused=True) if outer else (None,) * len(at)
-        results.append([np.zeros(a.shape) if g is None else g.data.astype(float)
-                        for a, g in zip(arrays, first, strict=True)])
-    return _compared(f"{sample.name} in float32", results[1], results[0], tolerance)
+    checked: Function = function
+    arrays = [a.astype(np.float32).astype(np.float64) for a in sample.inputs(seed)]
+    for i in range(order - 1):
+        checked, arrays = _gradient_of(checked, arrays, seed + i)
+    return Measured(f"{sample.name}, order {order}", checked, arrays, 1e-6, seed + order - 1)
+
+
+def compare_sample(measured: Measured, dtype: str) -> CheckResult:
+    """The other half: the derivative in this dtype, within its tolerance."""
+    return measured.compare(dtype, TOLERANCES[dtype], TOLERANCES[dtype])
 
 
 # --- the parts ---
 
 
-def _doubles(who: str, inputs: Sequence[Any]) -> list[np.ndarray]:
-    arrays = [to_device(as_tensor(x).data, "cpu") for x in inputs]
+def _gradient_of(
+    function: Function, arrays: Sequence[np.ndarray], seed: int
+) -> tuple[Function, list[np.ndarray]]:
+    """The gradient as a function of the inputs and of the outputs' weights, and its arrays.
+
+    Both are inputs, so that both ways through a vjp are checked.
+    """
+    count = len(arrays)
+    with enable_grad():
+        outputs = _tuple(function(*(tensor(a, requires_grad=True) for a in arrays)))
+    weights = _weights([y.data for y in outputs if y.requires_grad], seed)
+
+    def gradient(*given: Tensor) -> tuple[Tensor, ...]:
+        again = is_recording()  # not when it is only evaluated, for a finite difference
+        with enable_grad():
+            live = [
+                x if x.requires_grad else tensor(x, requires_grad=True) for x in given[:count]
+            ]
+            ends = [y for y in _tuple(function(*live)) if y.requires_grad]
+            found = grad(ends, live, given[count:], create_graph=again, allow_unused=True)
+        return tuple(g for g in found if g is not None)
+
+    return gradient, [*arrays, *weights]
+
+
+def _doubles(who: str, inputs: Any) -> list[np.ndarray]:
+    several = [inputs] if isinstance(inputs, Tensor) or is_array(inputs) else inputs
+    arrays = [to_device(as_tensor(x).data, "cpu") for x in several]
     for i, a in enumerate(arrays):
         if a.dtype != np.float64:
             raise DtypeError(
@@ -280,25 +312,15 @@ def _tuple(outputs: Any) -> tuple[Tensor, ...]:
     return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
 
 
-def _evaluated(
-    function: Function, arrays: Sequence[np.ndarray], recording: bool = False
-) -> list[np.ndarray]:
-    tensors = [Tensor(a) for a in arrays]
-    if recording:
-        return [y.data for y in _tuple(function(*tensors))]
+def _evaluated(function: Function, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     with no_grad():
-        return [y.data for y in _tuple(function(*tensors))]
-
-
-def _live(function: Function, arrays: Sequence[np.ndarray]) -> list[bool]:
-    """Which outputs depend on the inputs at all."""
-    outputs = _tuple(function(*(tensor(a, requires_grad=True) for a in arrays)))
-    return [y.requires_grad for y in outputs]
+        return [y.data for y in _tuple(function(*map(Tensor, arrays)))]
 
 
 def _weights(outputs: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    """Random numbers that float32 can hold, so that they are the same in every dtype."""
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(y.shape) for y in outputs]
+    return [rng.standard_normal(y.shape, np.float32).astype(np.float64) for y in outputs]
 
 
 def _weighed(outputs: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> float:
@@ -308,11 +330,10 @@ def _weighed(outputs: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> fl
 def _gradients(
     function: Function, arrays: Sequence[np.ndarray], weights: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    inputs = [tensor(a, requires_grad=True) for a in arrays]
-    outputs = _tuple(function(*inputs))
+    with enable_grad():
+        inputs = [tensor(a, requires_grad=True) for a in arrays]
+        outputs = _tuple(function(*inputs))
     pairs = [(y, w) for y, w in zip(outputs, weights, strict=True) if y.requires_grad]
-    if not pairs:
-        return [np.zeros_like(a) for a in arrays]
     found = grad([y for y, _ in pairs], inputs, [w for _, w in pairs], allow_unused=True)
     return [
         np.zeros_like(a) if g is None else g.data for a, g in zip(arrays, found, strict=True)
@@ -339,28 +360,36 @@ def _differences(
 
 
 def _compared(
-    who: str, analytic: Sequence[np.ndarray], numeric: Sequence[np.ndarray], tolerance: float
+    who: str,
+    analytic: Sequence[np.ndarray],
+    numeric: Sequence[np.ndarray],
+    atol: float,
+    rtol: float,
 ) -> CheckResult:
-    scale = max([1.0, *(float(abs(n).max(initial=0)) for n in numeric)])
+    largest = max((_largest(n) for n in numeric), default=0.0)
+    allowed = atol + rtol * largest
     worst, count = 0.0, 0
     for i, (a, n) in enumerate(zip(analytic, numeric, strict=True)):
-        distance = abs(a - n) / scale
+        distance = abs(a - n)
+        wrong = ~(distance <= allowed)  # so that a NaN is wrong
         count += a.size
-        if not a.size:
-            continue
-        error = float(distance.max())
-        worst = max(worst, error)
-        if not error <= tolerance:
+        if wrong.any():
             # A NaN is the worst of all.
-            flat = int(np.where(distance >= 0, distance, np.inf).argmax())
+            flat = int(np.where(np.isnan(distance), np.inf, distance).argmax())
             place = tuple(map(int, np.unravel_index(flat, a.shape)))
             raise GradientError(
                 message(
                     f"{who}: the gradient of input {i} is wrong",
                     f"at element {place}: {a[place]:.10g} by the graph, "
                     f"{n[place]:.10g} by finite differences",
-                    f"relative error {error:.1e}, tolerated {tolerance:.0e}",
+                    f"they differ by {distance[place]:.1e}, tolerated {allowed:.1e}",
                     hint="or the function is not smooth there, or not the same at every call.",
                 )
             )
+        worst = max(worst, _largest(distance) / max(largest, 1.0))
     return CheckResult(worst, count)
+
+
+def _largest(array: np.ndarray) -> float:
+    """The largest finite magnitude; 0 of an empty array."""
+    return float(np.max(abs(array), initial=0.0, where=np.isfinite(array)))

@@ -123,7 +123,7 @@ def test_graphs_have_no_reference_cycles():
 def test_linear_ops_keep_no_arrays_alive():
     x = leaf(1.0, 2.0)
     big = x * 2
-    array = weakref.ref(big)
+    array = weakref.ref(big.data)
     total = big.reshape(2, 1).sum()
     del big
     assert array() is None
@@ -146,6 +146,23 @@ def test_mixed_dtypes_promote_and_gradients_come_back_in_their_own():
     assert product.dtype == np.float64
     product.sum().backward()
     assert (x.grad.dtype, y.grad.dtype) == (np.float32, np.float64)
+
+
+def test_gradients_pass_through_astype_in_the_dtype_of_each_side():
+    x = minidl.tensor(np.array([1.0, 2.0], np.float32), requires_grad=True)
+    y = x.astype(np.float64)
+    assert y.dtype == np.float64
+    (g,) = minidl.grad((y * y).sum(), x, create_graph=True)
+    assert g.dtype == np.float32
+    np.testing.assert_array_equal(g.data, [2.0, 4.0])
+    np.testing.assert_array_equal(minidl.grad(g.sum(), x)[0].data, [2.0, 2.0])
+
+
+def test_weights_of_an_output_are_taken_in_its_dtype():
+    x = minidl.tensor(np.ones(2, np.float32), requires_grad=True)
+    y = x * 2
+    (g,) = minidl.grad(y, y, np.ones(2))
+    assert g.dtype == np.float32
 
 
 def test_python_floats_become_float32_and_arrays_keep_their_dtype():

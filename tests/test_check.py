@@ -7,11 +7,18 @@ import json
 import numpy as np
 import pytest
 
+import minidl
 import minidl.functional as F
 from minidl import check_command
 from minidl.__main__ import main
 from minidl.autograd import Op
-from minidl.check import adjoint_check, double_gradcheck, form_check, gradcheck
+from minidl.check import (
+    adjoint_check,
+    check_sample,
+    double_gradcheck,
+    form_check,
+    gradcheck,
+)
 from minidl.errors import ArgumentError, DtypeError, GradientError
 from minidl.functional.matmul import Matmul
 from minidl.kinds import Pointwise
@@ -50,6 +57,68 @@ def test_wrong_gradient_is_caught_and_named():
         gradcheck(lambda x: WrongSine()(x), [X])
 
 
+def test_wrong_gradient_is_caught_in_either_dtype_alone():
+    """Not only by comparing one dtype with the other."""
+    sample = Sample("sine", "", lambda F, x: WrongSine()(x), [(2, 3)])
+    for dtype in ("float64", "float32"):
+        with pytest.raises(GradientError, match=f"sine, order 1, {dtype}"):
+            check_sample(sample, 1, dtype)
+
+
+def test_forgotten_second_derivative_is_caught_in_either_dtype_alone():
+    sample = Sample("cube", "", lambda F, x: ForgetfulCube()(x), [(2, 3)])
+    for dtype in ("float64", "float32"):
+        assert check_sample(sample, 1, dtype).elements == 6
+        with pytest.raises(GradientError, match=f"cube, order 2, {dtype}"):
+            check_sample(sample, 2, dtype)
+
+
+class ForgetfulQuartic(Pointwise):
+    """Its slope is right, and the slope of its slope, but not the one after that."""
+
+    def forward(self, x):
+        return x**4 / 4
+
+    def slope_x(self, x):
+        return ForgetfulCube()(x)
+
+
+def test_forgotten_third_derivative_is_caught():
+    sample = Sample("quartic", "", lambda F, x: ForgetfulQuartic()(x), [(2,)])
+    for order in (1, 2):
+        assert check_sample(sample, order).error < 1e-8
+    with pytest.raises(GradientError, match="quartic, order 3"):
+        check_sample(sample, 3)
+
+
+def test_tiny_wrong_gradient_is_caught_with_a_lower_atol():
+    def tiny(x):
+        return WrongSine()(x) * 1e-9
+
+    assert gradcheck(tiny, [X]).elements == 6
+    with pytest.raises(GradientError, match="input 0"):
+        gradcheck(tiny, [X], atol=0)
+
+
+def test_one_array_is_a_list_of_one():
+    assert gradcheck(F.exp, X) == gradcheck(F.exp, [X])
+
+
+def test_check_works_inside_no_grad():
+    with minidl.no_grad():
+        assert gradcheck(F.exp, [X]).elements == 6
+        assert double_gradcheck(F.exp, [X]).elements == 12
+        with pytest.raises(GradientError):
+            gradcheck(lambda x: WrongSine()(x), [X])
+
+
+def test_output_that_depends_on_nothing_has_gradient_zero():
+    def function(x):
+        return F.sign(x), x * x * x
+
+    assert double_gradcheck(function, [X]).elements == 12
+
+
 def test_forgotten_second_derivative_is_caught():
     assert gradcheck(lambda x: ForgetfulCube()(x), [X]).error < 1e-8
     with pytest.raises(GradientError, match="double_gradcheck"):
@@ -78,6 +147,23 @@ def test_wrong_adjoint_is_caught():
         adjoint_check(lambda x: x[:, 1:], lambda y: y, shape=(2, 3))
 
 
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_adjoints_and_corners_are_compared_relative_to_their_size(size):
+    a = np.random.default_rng(0).standard_normal((40, 30)) * size
+    assert adjoint_check(lambda x: a @ x, lambda y: a.T @ y, shape=(30,)) < 1e-12
+    with pytest.raises(GradientError):
+        adjoint_check(lambda x: a @ x, lambda y: a.T @ y * 1.001, shape=(30,))
+
+    class Crooked(Matmul):
+        def corner_w(self, x, y):
+            return 1.001 * super().corner_w(x, y)
+
+    arrays = [a, a[:5].T, a @ a[:5].T]
+    assert form_check(Matmul((40, 30), (30, 5)), arrays) < 1e-12
+    with pytest.raises(GradientError):
+        form_check(Crooked((40, 30), (30, 5)), arrays)
+
+
 def test_wrong_corner_is_caught():
     class Crooked(Matmul):
         def corner_w(self, x, y):
@@ -87,6 +173,19 @@ def test_wrong_corner_is_caught():
     assert form_check(Matmul((2, 3), (3, 4)), arrays) < 1e-12
     with pytest.raises(GradientError, match="corner w"):
         form_check(Crooked((2, 3), (3, 4)), arrays)
+
+
+@pytest.mark.parametrize("letter", ["x", "w", "y"])
+def test_corner_that_is_nan_or_has_another_shape_is_caught(letter):
+    arrays = [np.ones((2, 3)), np.ones((3, 4)), np.ones((2, 4))]
+    form = Matmul((2, 3), (3, 4))
+    right = getattr(form, f"corner_{letter}")
+    setattr(form, f"corner_{letter}", lambda a, b: right(a, b) * np.nan)
+    with pytest.raises(GradientError, match="disagree"):
+        form_check(form, arrays)
+    setattr(form, f"corner_{letter}", lambda a, b: right(a, b)[:1])
+    with pytest.raises(GradientError, match=f"corner {letter} .* wrong shape"):
+        form_check(form, arrays)
 
 
 def test_command_prints_a_row_per_op_and_the_total(capsys):
@@ -106,6 +205,39 @@ def test_command_fails_when_a_derivative_is_wrong(capsys, monkeypatch):
     monkeypatch.setattr(check_command, "all_samples", lambda: [broken])
     assert main(["check"]) == 1
     assert "WRONG" in capsys.readouterr().out
+
+
+class Broken(Op):
+    """Its vjp does not even run."""
+
+    def forward(self, x):
+        return 2 * x
+
+    def vjp_x(self, grad):
+        raise IndexError("tuple index out of range")
+
+
+def test_command_goes_on_after_an_op_that_raises(capsys, monkeypatch):
+    samples = [Sample("broken", "", lambda F, x: Broken()(x), [(2, 3)]),
+               Sample("exp", "", lambda F, x: F.exp(x), [(2, 3)])]
+    monkeypatch.setattr(check_command, "all_samples", lambda: samples)
+    assert main(["check", "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer["worst"]["broken"].values()) == {None}
+    assert all(error < 1e-6 for error in answer["worst"]["exp"].values())
+    assert "broken, order 1, float64: IndexError" in answer["failures"][0]
+
+
+def test_command_leaves_out_orders_that_a_sample_lacks(capsys, monkeypatch):
+    once = Sample("cube", "", lambda F, x: ForgetfulCube()(x), [(2, 3)], orders=1)
+    monkeypatch.setattr(check_command, "all_samples", lambda: [once])
+    assert main(["check"]) == 0
+    assert "1 samples, 12 derivatives" in capsys.readouterr().out
+
+
+def test_unknown_op_on_the_command_line_is_asked_wrongly(capsys):
+    assert main(["check", "--op", "conv3d"]) == 2
+    assert "conv2d" in capsys.readouterr().err
 
 
 def test_command_names_near_ops():

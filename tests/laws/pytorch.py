@@ -47,6 +47,27 @@ def answers(sample: Sample) -> list[np.ndarray]:
     return [value.detach().numpy(), *(g.numpy() for g in zeros)]
 
 
+def second_answers(sample: Sample, weights: list[np.ndarray]) -> list[np.ndarray]:
+    """PyTorch's gradients of the weighed gradients, by each input and by the output's weights.
+
+    ``weights`` has one array per input: those of that input's gradient.
+    """
+    import torch
+
+    inputs = [torch.tensor(a, requires_grad=True) for a in sample.inputs()]
+    value = line(sample)(TorchFunctions(), *inputs)
+    v = torch.tensor(weights_of(tuple(value.shape)), requires_grad=True)
+    first = torch.autograd.grad(value, inputs, v, create_graph=True, allow_unused=True)
+    ends = [(g, torch.tensor(w)) for g, w in zip(first, weights, strict=True) if g is not None]
+    second = torch.autograd.grad(
+        [g for g, _ in ends], [*inputs, v], [w for _, w in ends], allow_unused=True
+    )
+    return [
+        np.zeros(tuple(x.shape)) if g is None else g.numpy(force=True)
+        for x, g in zip([*inputs, v], second, strict=True)
+    ]
+
+
 def weights_of(shape: tuple[int, ...]) -> np.ndarray:
     """The weights of an output's elements, the same on both sides."""
     return np.random.default_rng(1).standard_normal(shape)

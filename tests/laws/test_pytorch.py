@@ -1,4 +1,4 @@
-"""Law: values and gradients equal PyTorch's, at float64 to 1e-9."""
+"""Law: values, gradients and second gradients equal PyTorch's, at float64 to 1e-9."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import minidl
 import minidl.functional as F
 from minidl.samples import Sample, all_samples
 from tests.golden.make_golden import TARGET
-from tests.laws.pytorch import COMPARABLE, answers, weights_of
+from tests.laws.pytorch import COMPARABLE, answers, second_answers, weights_of
 
 IDS = [s.name for s in COMPARABLE]
 OURS_ALONE = {"dropout", "dropout2d", "fixed_unpool2d", "total_variation"}
@@ -48,6 +48,41 @@ def test_values_and_gradients_equal_pytorchs_here(sample: Sample):
     pytest.importorskip("torch", reason="PyTorch is not installed; the golden values were compared")
     for mine, theirs in zip(ours(sample), answers(sample), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+def our_second(sample: Sample, weights: list[np.ndarray]) -> list[np.ndarray]:
+    inputs = [minidl.tensor(a, requires_grad=True) for a in sample.inputs()]
+    value = sample.call(F, *inputs)
+    v = minidl.tensor(weights_of(value.shape), requires_grad=True)
+    first = minidl.grad(value, inputs, v, create_graph=True, allow_unused=True)
+    ends = [(g, w) for g, w in zip(first, weights, strict=True) if g is not None]
+    second = minidl.grad(
+        [g for g, _ in ends], [*inputs, v], [w for _, w in ends], allow_unused=True
+    )
+    return [
+        np.zeros(x.shape) if g is None else g.data
+        for x, g in zip([*inputs, v], second, strict=True)
+    ]
+
+
+TWICE = [s for s in COMPARABLE if s.orders >= 2]
+
+
+@pytest.mark.parametrize("sample", TWICE, ids=[s.name for s in TWICE])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+def test_second_gradients_equal_pytorchs_here(sample: Sample):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    rng = np.random.default_rng(2)
+    weights = [rng.standard_normal(a.shape) for a in sample.inputs()]
+    for mine, theirs in zip(
+        our_second(sample, weights), second_answers(sample, weights), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_golden_file_holds_exactly_the_comparable_samples():
+    expected = {f"{s.name}|{i}" for s in COMPARABLE for i in range(1 + len(s.shapes))}
+    assert set(golden()) == expected, "run `python -m tests.golden.make_golden` with PyTorch"
 
 
 def test_only_known_ops_escape_the_comparison():

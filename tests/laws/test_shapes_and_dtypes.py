@@ -8,6 +8,7 @@ import pytest
 import minidl
 import minidl.functional as F
 from minidl import Tensor
+from minidl.autograd import Op
 from minidl.samples import Sample, all_samples
 
 SAMPLES = all_samples()
@@ -29,6 +30,28 @@ def test_float32_stays_float32(sample: Sample):
     assert value.dtype == np.float32
     for x, g in zip(inputs, minidl.grad(value.sum(), inputs, allow_unused=True), strict=True):
         assert g is None or (g.dtype == np.float32 and g.shape == x.shape)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=IDS)
+def test_no_step_on_the_way_leaves_float32(sample: Sample, monkeypatch):
+    """Forward, backward, and backward through backward; Node.vjp would hide it by rounding."""
+    dtypes = []
+    original = Op.__call__
+
+    def call(self, *inputs):
+        result = original(self, *inputs)
+        dtypes.append(result.dtype)
+        return result
+
+    monkeypatch.setattr(Op, "__call__", call)
+    inputs = [minidl.tensor(a.astype(np.float32), requires_grad=True) for a in sample.inputs()]
+    value = sample.call(F, *inputs)
+    found = minidl.grad(value, inputs, np.ones(value.shape, np.float32), create_graph=True,
+                        allow_unused=True)
+    ends = [(g * g).sum() for g in found if g is not None and g.requires_grad]
+    if ends:
+        minidl.grad(ends, inputs, allow_unused=True)
+    assert np.float32 in dtypes and np.float64 not in dtypes
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=IDS)
@@ -72,6 +95,7 @@ EMPTY_BATCHES = {
     "conv2d": lambda x: F.conv2d(x, np.ones((2, 3, 3, 3))),
     "conv_transpose2d": lambda x: F.conv_transpose2d(x, np.ones((3, 2, 3, 3)), stride=2),
     "max_pool2d": lambda x: F.max_pool2d(x, 2),
+    "max_unpool2d": lambda x: F.max_unpool2d(x, np.zeros(x.shape, np.int64), 2),
     "avg_pool2d": lambda x: F.avg_pool2d(x, 2),
     "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 2),
     "interpolate": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
@@ -85,7 +109,10 @@ EMPTY_BATCHES = {
     "linear": lambda x: F.linear(x.flatten(1), np.ones((5, 48))),
     "gram_matrix": F.gram_matrix,
     "total_variation": F.total_variation,
-    "pixel_shuffle": lambda x: F.pixel_unshuffle(x, 2),
+    "batch_norm": lambda x: F.batch_norm(x, minidl.zeros(3), minidl.ones(3)),
+    "dropout": lambda x: F.dropout(x, 0.5),
+    "pixel_shuffle": lambda x: F.pixel_shuffle(F.cat([x] * 4, 1), 2),
+    "pixel_unshuffle": lambda x: F.pixel_unshuffle(x, 2),
 }
 
 
@@ -107,7 +134,8 @@ ONE_PIXEL = {
     "grid_sample": lambda x: F.grid_sample(x, np.zeros((1, 1, 1, 2)), padding_mode="reflection",
                                            align_corners=True),
     "softmax": lambda x: F.softmax(x, 1),
-    "batch_norm": lambda x: F.layer_norm(x, 1),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 1),
+    "layer_norm": lambda x: F.layer_norm(x, 1),
 }
 
 
