@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class Dataset:
     """Examples by number. Subclasses write ``__len__`` and ``example``.
 
+    One that writes ``__getitem__`` instead works too, but draws its own random
+    numbers: a loader cannot repeat them.
+
     Parameters
     ----------
     transform : callable, optional
@@ -31,10 +35,15 @@ class Dataset:
 
     def example(self, i: int) -> Example:
         """Example i before the transform, a tuple of arrays and numbers."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__}: a Dataset needs a method example(i) that returns a tuple"
+        )
 
     def draw(self, i: int, rng: np.random.Generator) -> Example:
         """Example i, transformed with random numbers from ``rng``."""
+        own = type(self)
+        if own.example is Dataset.example and own.__getitem__ is not Dataset.__getitem__:
+            return self[i]
         first, *rest = self.example(i)
         return (first if self.transform is None else self.transform(first, rng), *rest)
 
@@ -82,10 +91,25 @@ class ArrayDataset(Dataset):
 
 
 class Subset(Dataset):
-    """Some examples of a dataset, by number."""
+    """Some examples of a dataset, by number.
+
+    Raises
+    ------
+    ArgumentError
+        If an index is no example of the dataset, or no integer.
+    """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray):
-        self.dataset, self.indices = dataset, np.asarray(indices, np.int64)
+        given = np.asarray(indices)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise ArgumentError(
+                message(
+                    "Subset: indices must be a list of integers",
+                    f"received {given.dtype} of shape {given.shape}",
+                    hint="numpy.flatnonzero turns a mask into indices.",
+                )
+            )
+        self.dataset, self.indices = dataset, given.astype(np.int64)
         outside = self.indices[(self.indices < 0) | (self.indices >= len(dataset))]
         if outside.size:
             raise ArgumentError(
@@ -117,13 +141,16 @@ def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> l
         If the lengths do not add up.
     """
     n = len(dataset)
-    if math.isclose(sum(lengths), 1) and not all(isinstance(x, int) for x in lengths):
-        sizes = [math.floor(n * share) for share in lengths]
+    whole = all(isinstance(x, Integral) for x in lengths)
+    if not whole and math.isclose(sum(lengths), 1):
+        # Rounded first, because 0.29 * 100 is 28.999999999999996.
+        sizes = [math.floor(round(n * share, 6)) for share in lengths]
         for i in range(n - sum(sizes)):
             sizes[i % len(sizes)] += 1
     else:
         sizes = [int(x) for x in lengths]
-    if sum(sizes) != n or min(sizes, default=0) < 0:
+        whole = whole or sizes == list(lengths)
+    if sum(sizes) != n or min(sizes, default=0) < 0 or not (whole or math.isclose(sum(lengths), 1)):
         raise ArgumentError(
             message(
                 "random_split: the lengths must add up to the dataset's",

@@ -34,6 +34,8 @@ TYPES: dict[int, np.dtype] = {
 }
 LIMIT = 2**31
 """Bytes that a file may claim to hold."""
+PIECE = 2**24
+"""Bytes read at once, so that a short file that claims much takes little memory."""
 
 Pathlike = str | os.PathLike[str]
 
@@ -95,11 +97,17 @@ def _read(file: Any, name: str) -> np.ndarray:
                 f"the header says {shape} of {dtype.name}, {size:,} bytes",
             )
         )
-    return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    try:
+        array = np.frombuffer(content, dtype).reshape(shape)
+    except ValueError as cause:  # too many axes, or empty with sizes beyond all memory
+        raise DataError(f"read_idx: {name!r} has sizes that NumPy cannot hold: {cause}") from None
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _bytes(file: Any, count: int, name: str, what: str) -> bytes:
-    content = file.read(count)
+def _bytes(file: Any, count: int, name: str, what: str) -> bytearray:
+    content = bytearray()
+    while piece := file.read(min(PIECE, count - len(content))):
+        content += piece
     if len(content) < count:
         raise DataError(
             message(
@@ -117,15 +125,18 @@ def write_idx(path: Pathlike, array: np.ndarray) -> None:
     Raises
     ------
     ArgumentError
-        If IDX has no such type of numbers.
+        If IDX has no such type of numbers, or they are more than ``read_idx`` reads.
     """
     array = np.asarray(array)
     codes = {dtype.newbyteorder("="): code for code, dtype in TYPES.items()}
     code = codes.get(array.dtype.newbyteorder("="))
-    if code is None or array.ndim > 255:
+    if code is None:
         raise ArgumentError(
-            f"write_idx: IDX cannot hold {array.dtype} with {array.ndim} axes; it has "
-            f"{[str(t) for t in codes]}"
+            f"write_idx: IDX cannot hold {array.dtype}; it has {[str(t) for t in codes]}"
+        )
+    if array.nbytes > LIMIT:
+        raise ArgumentError(
+            f"write_idx: the array has {array.nbytes:,} bytes; at most {LIMIT:,} are written"
         )
     header = bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     content = header + array.astype(TYPES[code]).tobytes()

@@ -30,9 +30,7 @@ MD5 = {
 }
 
 
-def mnist(
-    root: str | os.PathLike[str], train: bool = True, download: bool = False
-) -> ArrayDataset:
+def mnist(root: str | os.PathLike[str], train: bool = True, download: bool = False) -> ArrayDataset:
     """Images (N, 1, 28, 28), float32 in [0, 1], and labels (N,), int64.
 
     Parameters
@@ -47,7 +45,9 @@ def mnist(
     Raises
     ------
     DataError
-        If a file is missing, damaged, or not what it should be.
+        If a file is missing, damaged, or not what it should be, or cannot be fetched.
+    MinidlError
+        If a download is wanted and pooch is not installed.
     """
     image_path, label_path = (_find(Path(root), name, download) for name in FILES[train])
     images, labels = read_idx(image_path), read_idx(label_path)
@@ -65,7 +65,9 @@ def mnist(
         )
     if labels.size and labels.max() > 9:
         raise DataError(f"mnist: '{label_path}' holds the label {labels.max()}, which is no digit")
-    return ArrayDataset(images[:, None].astype(np.float32) / 255, labels.astype(np.int64))
+    pixels = images[:, None].astype(np.float32)
+    pixels /= 255
+    return ArrayDataset(pixels, labels.astype(np.int64))
 
 
 def has_mnist(root: str | os.PathLike[str], train: bool = True) -> bool:
@@ -88,11 +90,23 @@ def _find(root: Path, name: str, download: bool) -> Path:
                 hint="pass download=True to fetch it, or another folder.",
             )
         )
+    return _fetch(root, f"{name}.gz")
+
+
+def _fetch(root: Path, file: str) -> Path:
     try:
         import pooch
     except ImportError as cause:
         raise MinidlError(
             message("mnist: downloading needs pooch", hint="pip install 'minidl[data]'.")
         ) from cause
-    file = f"{name}.gz"
-    return Path(pooch.retrieve(SOURCE + file, f"md5:{MD5[file]}", fname=file, path=root))
+    try:
+        return Path(pooch.retrieve(SOURCE + file, f"md5:{MD5[file]}", fname=file, path=root))
+    except (OSError, ValueError) as cause:  # no connection; a checksum that differs
+        raise DataError(
+            message(
+                f"mnist: {file} could not be fetched into '{root}'",
+                f"{type(cause).__name__}: {cause}",
+                hint="try again later, or put the file there yourself.",
+            )
+        ) from cause

@@ -23,8 +23,7 @@ def digits() -> ArrayDataset:
         from sklearn.datasets import load_digits
     except ImportError as cause:
         raise MinidlError(
-            message("digits: the images come with scikit-learn",
-                    hint="pip install 'minidl[data]'.")
+            message("digits: the images come with scikit-learn", hint="pip install 'minidl[data]'.")
         ) from cause
     bunch = load_digits()
     images = bunch.images.astype(np.float32)[:, None] / 16

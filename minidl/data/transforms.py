@@ -10,16 +10,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from minidl.data.dataset import Transform
-from minidl.errors import ArgumentError, ShapeError, message
+from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.windows import pair
 
 Rng = np.random.Generator
 
 
 class Compose:
-    """Several transforms, one after the other."""
+    """Several transforms, one after the other: ``Compose(first, second)``."""
 
     def __init__(self, *transforms: Transform):
+        if not all(callable(t) for t in transforms):
+            raise ArgumentError(
+                message(
+                    "Compose: every argument must be a transform",
+                    f"received {[type(t).__name__ for t in transforms]}",
+                    hint="write Compose(first, second), without a list.",
+                )
+            )
         self.transforms = transforms
 
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
@@ -50,6 +58,16 @@ class Normalize:
             raise ArgumentError(f"Normalize: std must be positive, received {std}")
 
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
+        given = max(len(self.mean), len(self.std))
+        if x.ndim != 3 or given not in (1, x.shape[0]):
+            # NumPy would repeat a grey image until it had as many channels as the mean.
+            raise ShapeError(
+                message(
+                    "Normalize: the image and the mean disagree on the number of channels C",
+                    f"the image has shape {x.shape}, read as (C, H, W)",
+                    f"mean and std are for {given} channels",
+                )
+            )
         return (x - self.mean) / self.std
 
 
@@ -57,7 +75,7 @@ class RandomHorizontalFlip:
     """Left and right exchanged, with probability p."""
 
     def __init__(self, p: float = 0.5):
-        self.p = p
+        self.p = _probability("RandomHorizontalFlip", p)
 
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
         return x[..., ::-1].copy() if rng.random() < self.p else x
@@ -66,11 +84,12 @@ class RandomHorizontalFlip:
 class RandomCrop:
     """A window of a given size, in pixels, from the image framed by ``padding`` zeros."""
 
-    def __init__(self, size: int | tuple[int, int], padding: int = 0):
-        self.size, self.padding = pair("RandomCrop: size", size, 1), padding
+    def __init__(self, size: int | tuple[int, int], padding: int | tuple[int, int] = 0):
+        self.size = pair("RandomCrop: size", size, 1)
+        self.padding = pair("RandomCrop: padding", padding, 0)
 
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
-        frame = [(0, 0)] * (x.ndim - 2) + [(self.padding, self.padding)] * 2
+        frame = [(0, 0)] * (x.ndim - 2) + [(p, p) for p in self.padding]
         framed = np.pad(x, frame)
         top, left = (int(rng.integers(free + 1)) for free in _free("RandomCrop", framed, self.size))
         return framed[..., top : top + self.size[0], left : left + self.size[1]].copy()
@@ -108,6 +127,7 @@ class Resize:
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
         from PIL import Image
 
+        _floats("Resize", x)
         channels = [
             Image.fromarray(c.astype(np.float32)).resize(
                 (self.size[1], self.size[0]), Image.Resampling.BILINEAR
@@ -118,12 +138,15 @@ class Resize:
 
 
 class GaussianNoise:
-    """Adds independent Gaussian noise."""
+    """Adds independent Gaussian noise to a float image."""
 
     def __init__(self, std: float):
+        if not std >= 0:
+            raise ArgumentError(f"GaussianNoise: std must be at least 0, received {std}")
         self.std = std
 
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
+        _floats("GaussianNoise", x)
         return x + (self.std * rng.standard_normal(x.shape)).astype(x.dtype)
 
 
@@ -131,9 +154,25 @@ class MaskNoise:
     """Sets each pixel to 0 with probability p (Vincent et al. 2008, section 3)."""
 
     def __init__(self, p: float):
-        if not 0 <= p <= 1:
-            raise ArgumentError(f"MaskNoise: p is a probability, received {p}")
-        self.p = p
+        self.p = _probability("MaskNoise", p)
 
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
         return x * (rng.random(x.shape) >= self.p).astype(x.dtype)
+
+
+def _probability(who: str, p: float) -> float:
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"{who}: p is a probability, received {p}")
+    return p
+
+
+def _floats(who: str, x: np.ndarray) -> None:
+    """Integers would cut off the fractions of the result."""
+    if x.dtype.kind != "f" or x.ndim != 3:
+        raise (ShapeError if x.dtype.kind == "f" else DtypeError)(
+            message(
+                f"{who}: needs an image (C, H, W) of floats",
+                f"received {x.dtype} of shape {x.shape}",
+                hint="put ToFloat() before it." if x.dtype == np.uint8 else "",
+            )
+        )

@@ -6,11 +6,12 @@ done with the elements: "mean" (default), "sum", or "none".
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from minidl.compute import xp_of
+from minidl.compute import Array, xp_of
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.activation import softplus
 from minidl.functional.index import take_along_axis
@@ -19,6 +20,7 @@ from minidl.functional.pointwise import abs, clip, log, square, where
 from minidl.functional.reduce import mean, sum
 from minidl.functional.shape import reshape, squeeze, unsqueeze
 from minidl.functional.softmax import log_softmax
+from minidl.kinds import Pointwise
 from minidl.tensor import Tensor, as_tensor, match
 
 
@@ -47,6 +49,27 @@ def _reduced(who: str, loss: Tensor, reduction: str) -> Tensor:
             f"{who}: unknown reduction {reduction!r}", hint='choose "mean", "sum" or "none".'
         )
     )
+
+
+class BinaryCrossEntropy(Pointwise):
+    """-(target log x + (1 - target) log(1 - x)), finite even where x is 0 or 1."""
+
+    def forward(self, x: Array, target: Array) -> Array:
+        return -(target * _bounded_log(x) + (1 - target) * _bounded_log(1 - x))
+
+    def slope_x(self, x: Tensor, target: Tensor) -> Tensor:
+        return (x - target) / clip(x * (1 - x), min=1e-12)
+
+    def slope_target(self, x: Tensor) -> Tensor:
+        return log(clip(1 - x, min=TINY)) - log(clip(x, min=TINY))
+
+
+TINY = math.exp(-100)
+
+
+def _bounded_log(p: Array) -> Array:
+    xp = xp_of(p)
+    return xp.log(xp.maximum(p, p.dtype.type(TINY)))
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -105,13 +128,9 @@ def binary_cross_entropy(
                 hint="for logits use binary_cross_entropy_with_logits.",
             )
         )
-    loss = -(target * _bounded_log(x) + (1 - target) * _bounded_log(1 - x))
+    loss = BinaryCrossEntropy()(x, target)
     loss = loss if weight is None else loss * weight
     return _reduced("binary_cross_entropy", loss, reduction)
-
-
-def _bounded_log(p: Tensor) -> Tensor:
-    return clip(log(clip(p, min=float(np.finfo(p.dtype).tiny))), min=-100.0)
 
 
 def binary_cross_entropy_with_logits(

@@ -131,6 +131,9 @@ def batch_norm(
     shape = (1, -1, *[1] * (x.ndim - 2))
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: x needs the axes (N, C, ...), received shape {x.shape}")
+    running_mean, running_var = (
+        None if r is None else as_tensor(r) for r in (running_mean, running_var)
+    )
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError(

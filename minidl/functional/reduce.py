@@ -11,7 +11,7 @@ from minidl.autograd import Op
 from minidl.compute import Array, xp_of
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.index import take_along_axis
-from minidl.functional.pointwise import exp, floating, sqrt, square
+from minidl.functional.pointwise import exp, floating, sqrt, square, where
 from minidl.functional.shape import moveaxis, reshape
 from minidl.kinds import Linear
 from minidl.tensor import Tensor, as_tensor
@@ -83,8 +83,13 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) 
 
 
 def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
-    """Standard deviation along ``axis``, the square root of ``var``."""
-    return sqrt(var(x, axis, keepdims, correction))
+    """Standard deviation along ``axis``, the square root of ``var``.
+
+    Where all elements are equal, the gradient is taken to be 0.
+    """
+    variance = var(x, axis, keepdims, correction)
+    equal = variance == 0
+    return where(equal, variance, sqrt(where(equal, 1.0, variance)))
 
 
 def _real(who: str, x: Any) -> Tensor:

@@ -46,6 +46,8 @@ SAMPLES = [
         for align_corners in (False, True)
     ],
     Sample("affine_grid", "", lambda F, t: F.affine_grid(t, (2, 3, 4, 5), False) ** 2, [(2, 2, 3)]),
+    Sample("affine_grid", "one row",
+           lambda F, t: F.affine_grid(t, (2, 3, 1, 4), False) ** 2, [(2, 2, 3)]),
     Sample("affine_grid", "align_corners", lambda F, t: F.affine_grid(t, (2, 3, 4, 5), True) ** 2,
            [(2, 2, 3)]),
 ]
