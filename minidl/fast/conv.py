@@ -79,6 +79,11 @@ class Block(NamedTuple):
         return self.images, self.rows
 
 
+def arranged(x: Array) -> Array:
+    """The same image (N, C, H, W), channels last in memory."""
+    return _channels_last(x).transpose(0, 3, 1, 2) if x.ndim == 4 else x
+
+
 def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
     """(N, C, H, W) * (O, C, K, L) -> (N, O, I, J), channels last in memory."""
     if groups > 1 or x.size == 0 or w.size == 0:

@@ -14,7 +14,7 @@ from minidl import compute
 from minidl.compute import Array
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.shape import reshape, unsqueeze
-from minidl.kinds import Bilinear
+from minidl.kinds import Bilinear, Linear
 from minidl.tensor import Tensor, as_tensor, match
 from minidl.windows import Windows, transposed_windows, windows_over
 
@@ -38,6 +38,20 @@ class Conv2d(Bilinear):
 
     def corner_y(self, x: Array, w: Array) -> Array:
         return compute.run("conv2d_y", x, w, windows=self.windows, groups=self.groups)
+
+
+class Arrange(Linear):
+    """The identity, into the memory layout that convolution works in.
+
+    Its gradient is the identity, into that layout too. So x is rearranged once for
+    corners y and w, and the gradient of y once for corners x and w.
+    """
+
+    def apply(self, x: Array) -> Array:
+        return compute.run("arranged", x)
+
+    def adjoint(self, y: Array) -> Array:
+        return compute.run("arranged", y)
 
 
 def conv2d(
@@ -94,8 +108,8 @@ def conv2d(
             )
         )
     windows = windows_over("conv2d", x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    y = Conv2d(windows, groups).corner("y")(x, weight)
-    return _biased("conv2d", y, bias)
+    y = Conv2d(windows, groups).corner("y")(_arranged(x, groups), weight)
+    return _biased("conv2d", _arranged(y, groups), bias)
 
 
 def conv_transpose2d(
@@ -158,8 +172,12 @@ def conv_transpose2d(
     windows = transposed_windows(
         "conv_transpose2d", x.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation
     )
-    y = Conv2d(windows, groups).corner("x")(weight, x)
-    return _biased("conv_transpose2d", y, bias)
+    y = Conv2d(windows, groups).corner("x")(weight, _arranged(x, groups))
+    return _biased("conv_transpose2d", _arranged(y, groups), bias)
+
+
+def _arranged(x: Tensor, groups: int) -> Tensor:
+    return Arrange()(x) if groups == 1 else x
 
 
 def _check_axes(who: str, x: Tensor, weight: Tensor) -> None:
