@@ -12,7 +12,7 @@ import pytest
 
 from minidl import nn, random
 from minidl.demo import command, figures, report
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, MinidlError
 from minidl.models.vae import conv_vae, mlp_vae
 
 pytest.importorskip("sklearn", reason="the demo needs minidl[demo]")
@@ -27,6 +27,13 @@ def demo(tmp_path_factory):
     command.add_arguments(parser)
     assert command.main(parser.parse_args(["--out", str(out), "--dry-run"])) == 0
     return out
+
+
+def test_missing_packages_are_noticed_before_training(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "matplotlib" else 1)
+    with pytest.raises(MinidlError, match=r"matplotlib cannot be imported\n.*minidl\[demo\]"):
+        command.main(argparse.Namespace())
+    assert not list(tmp_path.iterdir())
 
 
 def test_page_stands_alone(demo):

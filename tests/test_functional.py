@@ -92,6 +92,15 @@ def test_casting_brings_gradients_back_in_the_first_dtype():
     assert x.grad.dtype == np.float32
 
 
+def test_a_gpu_that_is_not_there_is_explained():
+    try:
+        minidl.ones(1).to("cuda")
+    except minidl.errors.DeviceError as error:
+        assert "minidl doctor" in str(error)
+    with pytest.raises(minidl.errors.DeviceError, match="no device 'tpu'"):
+        minidl.ones(1, device="tpu")
+
+
 def test_pooling_and_unpooling_give_the_maxima_back_at_their_places():
     y, indices = F.max_pool2d(X, 2, return_indices=True)
     back = F.max_unpool2d(y, indices, 2).data

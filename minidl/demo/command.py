@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from minidl import random
 from minidl.demo import charts, figures, report
 from minidl.demo.experiment import RECIPES, Experiment, Trained, run
+from minidl.errors import MinidlError, message
 from minidl.lecture import (
     Digits,
     add_data_arguments,
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Train, measure, write ``report.html`` and ``metrics.json``."""
     start = time.perf_counter()
+    check_extras()
     digits = load_digits(args.data, args.root, args.seed)
     recipe = RECIPES[args.data]
     if args.dry_run:
@@ -71,6 +74,24 @@ def main(args: argparse.Namespace) -> int:
           f"nats per image ({SAMPLES} draws).")
     print(f"Open {page} ({time.perf_counter() - start:.0f} s).")
     return 0
+
+
+def check_extras() -> None:
+    """Refuse to train for a minute when the page could not be drawn in the end.
+
+    Raises
+    ------
+    MinidlError
+        If a package of ``minidl[demo]`` is missing.
+    """
+    missing = [name for name in ("sklearn", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise MinidlError(
+            message(
+                f"demo: {' and '.join(missing)} cannot be imported",
+                hint="pip install 'minidl[demo]'.",
+            )
+        )
 
 
 def measure(experiment: Experiment, digits: Digits, seed: int) -> dict[str, Any]:
