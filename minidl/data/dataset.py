@@ -141,16 +141,10 @@ def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> l
         If the lengths do not add up.
     """
     n = len(dataset)
-    whole = all(isinstance(x, Integral) for x in lengths)
-    if not whole and math.isclose(sum(lengths), 1):
-        # Rounded first, because 0.29 * 100 is 28.999999999999996.
-        sizes = [math.floor(round(n * share, 6)) for share in lengths]
-        for i in range(n - sum(sizes)):
-            sizes[i % len(sizes)] += 1
-    else:
-        sizes = [int(x) for x in lengths]
-        whole = whole or sizes == list(lengths)
-    if sum(sizes) != n or min(sizes, default=0) < 0 or not (whole or math.isclose(sum(lengths), 1)):
+    fractions = math.isclose(sum(lengths), 1) and not all(isinstance(x, Integral) for x in lengths)
+    sizes = _shares(n, lengths) if fractions else [int(x) for x in lengths]
+    exact = fractions or sizes == list(lengths)
+    if not exact or sum(sizes) != n or min(sizes, default=0) < 0:
         raise ArgumentError(
             message(
                 "random_split: the lengths must add up to the dataset's",
@@ -159,3 +153,11 @@ def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> l
         )
     order = np.random.default_rng(seed).permutation(n)
     return [Subset(dataset, part) for part in np.split(order, np.cumsum(sizes)[:-1])]
+
+
+def _shares(n: int, fractions: Sequence[float]) -> list[int]:
+    # Rounded before the floor, because 0.29 * 100 is 28.999999999999996.
+    sizes = [math.floor(round(n * share, 6)) for share in fractions]
+    for i in range(n - sum(sizes)):
+        sizes[i % len(sizes)] += 1
+    return sizes

@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minidl.data.dataset import Dataset, Example, Transform
 from minidl.errors import ArgumentError, DataError, message
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MODES = {"RGB": 3, "L": 1}
+
+# `catch_warnings` changes what all threads share: two at a time would undo each other.
+_opening = Lock()
 
 
 def read_image(
@@ -26,12 +34,18 @@ def read_image(
     mode : {"RGB", "L"}
         Colour or grey.
     max_pixels : int
-        Larger images are refused before they are unpacked.
+        Larger images are refused before they are unpacked. Pillow has a limit of
+        its own, about 179 million.
 
     Raises
     ------
     DataError
-        Naming the file and the reason, if it is missing, damaged or too large.
+        Naming the file and the reason, if it is missing, damaged or too large, or
+        holds 32-bit numbers, whose range no file says.
+
+    Notes
+    -----
+    16 bits of grey are kept. Transparency is left out.
     """
     from PIL import Image
 
@@ -39,20 +53,21 @@ def read_image(
         raise ArgumentError(f"read_image: mode is one of {list(MODES)}, received {mode!r}")
     name = os.fspath(path)
     try:
-        with warnings.catch_warnings():
+        with _opening, warnings.catch_warnings():
             # Pillow warns of large images; the limit below refuses them.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > max_pixels:
-                    raise DataError(
-                        message(
-                            f"read_image: {name!r} is too large",
-                            f"it has {image.width} x {image.height} pixels, at most "
-                            f"{max_pixels:,} are read",
-                            hint="raise max_pixels if you trust the file.",
-                        )
+            image = Image.open(path)
+        with image:
+            if image.width * image.height > max_pixels:
+                raise DataError(
+                    message(
+                        f"read_image: {name!r} is too large",
+                        f"it has {image.width} x {image.height} pixels, at most "
+                        f"{max_pixels:,} are read",
+                        hint="raise max_pixels if you trust the file.",
                     )
-                pixels = np.asarray(image.convert(mode), np.float32) / np.float32(255)
+                )
+            return _pixels(image, mode, name)
     except FileNotFoundError:
         raise DataError(f"read_image: there is no file {name!r}") from None
     except Image.DecompressionBombError as cause:
@@ -61,7 +76,29 @@ def read_image(
         if isinstance(cause, DataError):
             raise
         raise DataError(f"read_image: {name!r} is not a whole image file: {cause}") from None
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _pixels(image: Image, mode: str, name: str) -> np.ndarray:
+    image.load()
+    # Pillow reads PNG and PPM files of 16 bits as "I"; of other files "I" is 32 bits.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        # Pillow's own conversion to 8 bits would make everything above 255 white.
+        grey = np.asarray(image).astype(np.float32)
+        grey /= 65535
+        return np.repeat(grey[None], MODES[mode], axis=0)
+    if image.mode in ("I", "F"):
+        raise DataError(
+            message(
+                f"read_image: {name!r} holds 32-bit numbers of unknown range",
+                hint="save it with 8 or 16 bits per pixel.",
+            )
+        )
+    image.info.pop("transparency", None)  # Pillow would warn that it is lost
+    pixels = np.asarray(image.convert(mode))
+    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    scaled = np.ascontiguousarray(channels, np.float32)
+    scaled /= 255
+    return scaled
 
 
 class ImageFolder(Dataset):
@@ -78,6 +115,7 @@ class ImageFolder(Dataset):
     ----------
     classes : list of str
         The folders' names, sorted; an image's label is its folder's place among them.
+        Hidden folders and files, whose names start with a dot, are passed over.
     files : list of (Path, int)
 
     Raises
@@ -96,7 +134,7 @@ class ImageFolder(Dataset):
         if not folder.is_dir():
             raise DataError(f"ImageFolder: there is no folder '{folder}'")
         self.root, self.transform, self.mode = folder, transform, mode
-        self.classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        self.classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and _shown(p))
         if not self.classes:
             raise DataError(
                 message(
@@ -107,7 +145,9 @@ class ImageFolder(Dataset):
         self.files: list[tuple[Path, int]] = []
         for label, name in enumerate(self.classes):
             inside = sorted(
-                p for p in (folder / name).rglob("*") if p.suffix.lower() in ENDINGS
+                p
+                for p in (folder / name).rglob("*")
+                if p.suffix.lower() in ENDINGS and _shown(p) and p.is_file()
             )
             if not inside:
                 raise DataError(
@@ -124,3 +164,7 @@ class ImageFolder(Dataset):
     def example(self, i: int) -> Example:
         path, label = self.files[i]
         return read_image(path, self.mode), label
+
+
+def _shown(path: Path) -> bool:
+    return not path.name.startswith(".")

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from minidl.data.dataset import ArrayDataset, Dataset, Example
-from minidl.errors import ArgumentError, CheckpointError, message
-from minidl.tensor import Tensor, as_tensor
+from minidl.data.dataset import ArrayDataset, Dataset, Example, Subset
+from minidl.errors import ArgumentError, CheckpointError, ShapeError, message
+from minidl.tensor import Tensor, as_tensor, default_dtype
 
 Batch = tuple[Any, ...]
 
@@ -35,7 +36,7 @@ class DataLoader:
     workers : int
         Threads that prepare batches ahead; 0: none.
     prefetch : int
-        Batches that each worker may be ahead.
+        Batches that each worker may be ahead of the one handed out.
     seed : int
         Of the order and of the transforms; independent of ``manual_seed``.
     collate : callable, optional
@@ -59,16 +60,22 @@ class DataLoader:
         collate: Callable[[list[Example]], Any] | None = None,
     ):
         for name, value, least in (
-            ("batch_size", batch_size, 1), ("workers", workers, 0), ("prefetch", prefetch, 1),
+            ("batch_size", batch_size, 1),
+            ("workers", workers, 0),
+            ("prefetch", prefetch, 1),
             ("seed", seed, 0),
         ):
-            if value < least:
-                raise ArgumentError(f"DataLoader: {name} must be at least {least}, not {value}")
+            if not isinstance(value, Integral) or value < least:
+                raise ArgumentError(
+                    f"DataLoader: {name} must be an integer, at least {least}, not {value!r}"
+                )
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.workers, self.prefetch, self.seed, self.collate = workers, prefetch, seed, collate
+        self.workers, self.prefetch, self.collate = workers, prefetch, collate
+        self.seed = int(seed)  # which JSON can hold, as it cannot NumPy's integers
         self.epoch = 0
         self._position = 0  # batches of this epoch that have been handed out
+        self._loaded = False  # whether the next loop goes on from there
 
     def __len__(self) -> int:
         n = len(self.dataset)
@@ -82,15 +89,18 @@ class DataLoader:
         """
         first, self._loaded = (self._position if self._loaded else 0), False
         self._position = first
+        epoch, seed = self.epoch, self.seed
         order = self._order()
         starts = range(first * self.batch_size, len(self) * self.batch_size, self.batch_size)
         wanted = [order[s : s + self.batch_size] for s in starts]
-        for batch in self._ahead(wanted) if self.workers else map(self._batch, wanted):
+
+        def prepare(indices: np.ndarray) -> Any:
+            return self._batch(indices, seed, epoch)
+
+        for batch in self._ahead(prepare, wanted) if self.workers else map(prepare, wanted):
             self._position += 1
             yield batch
-        self.epoch, self._position = self.epoch + 1, 0
-
-    _loaded = False
+        self.epoch, self._position = epoch + 1, 0
 
     def _order(self) -> np.ndarray:
         n = len(self.dataset)
@@ -98,25 +108,28 @@ class DataLoader:
             return np.arange(n)
         return np.random.default_rng([self.seed, self.epoch]).permutation(n)
 
-    def _batch(self, indices: np.ndarray) -> Any:
-        dataset = self.dataset
-        if self.collate is None and isinstance(dataset, ArrayDataset) and not dataset.transform:
-            return tuple(Tensor(a[indices]) for a in dataset.arrays)
+    def _batch(self, indices: np.ndarray, seed: int, epoch: int) -> Any:
+        dataset, rows = self.dataset, indices
+        while type(dataset) is Subset:
+            rows, dataset = dataset.indices[rows], dataset.dataset
+        # Not of subclasses, which may have an `example` of their own.
+        if self.collate is None and type(dataset) is ArrayDataset and dataset.transform is None:
+            return tuple(Tensor(a[rows]) for a in dataset.arrays)
         examples = [
-            dataset.draw(int(i), np.random.default_rng([self.seed, self.epoch, int(i)]))
-            for i in indices
+            self.dataset.draw(i, np.random.default_rng([seed, epoch, i])) for i in indices.tolist()
         ]
         return (self.collate or stacked)(examples)
 
-    def _ahead(self, wanted: list[np.ndarray]) -> Iterator[Batch]:
+    def _ahead(
+        self, prepare: Callable[[np.ndarray], Any], wanted: list[np.ndarray]
+    ) -> Iterator[Batch]:
         """The batches in order, prepared by threads; an error in one is raised here."""
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="minidl-data")
         waiting: deque[Future[Any]] = deque()
-        remaining = iter(wanted)
         try:
-            for indices in remaining:
-                waiting.append(pool.submit(self._batch, indices))
-                if len(waiting) >= self.workers * self.prefetch:
+            for indices in wanted:
+                waiting.append(pool.submit(prepare, indices))
+                if len(waiting) > self.workers * self.prefetch:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -139,6 +152,8 @@ class DataLoader:
             epoch, position, seed = (int(saved[k]) for k in ("epoch", "position", "seed"))
         except (KeyError, TypeError, ValueError) as cause:
             raise CheckpointError(f"DataLoader: not a position: {cause!r}") from None
+        if seed < 0:
+            raise CheckpointError(f"DataLoader: not a position: its seed is {seed}")
         if epoch < 0 or not 0 <= position <= len(self):
             raise CheckpointError(
                 message(
@@ -147,14 +162,34 @@ class DataLoader:
                     hint="the dataset or the batch size has changed since.",
                 )
             )
-        if position == len(self):  # the epoch's end, before it was noticed
+        if 0 < position == len(self):  # the epoch's end, before it was noticed
             epoch, position = epoch + 1, 0
         self.epoch, self._position, self.seed, self._loaded = epoch, position, seed, True
 
 
 def stacked(examples: list[Example]) -> Batch:
-    """Each part of the examples stacked along a new first axis."""
-    return tuple(
-        as_tensor(np.stack([np.asarray(part) for part in parts]))
-        for parts in zip(*examples, strict=True)
-    )
+    """Each part of the examples stacked along a new first axis.
+
+    Python floats become float32, as in ``minidl.tensor``.
+
+    Raises
+    ------
+    ShapeError
+        If the examples do not have the same shapes.
+    """
+    if len({len(example) for example in examples}) > 1:
+        raise ShapeError("DataLoader: the examples of a batch have different numbers of parts")
+    return tuple(_stack(k, parts) for k, parts in enumerate(zip(*examples, strict=True)))
+
+
+def _stack(k: int, parts: tuple[Any, ...]) -> Tensor:
+    arrays = [np.asarray(p, default_dtype if type(p) is float else None) for p in parts]
+    if len({a.shape for a in arrays}) > 1:
+        raise ShapeError(
+            message(
+                f"DataLoader: part {k} of the examples has different shapes in one batch",
+                f"received {sorted({a.shape for a in arrays})}",
+                hint="crop or resize them alike in the dataset's transform, or pass collate.",
+            )
+        )
+    return as_tensor(np.stack(arrays))

@@ -128,6 +128,8 @@ class Resize:
         from PIL import Image
 
         _floats("Resize", x)
+        if x.ndim != 3:
+            raise ShapeError(f"Resize: needs an image (C, H, W), received shape {x.shape}")
         channels = [
             Image.fromarray(c.astype(np.float32)).resize(
                 (self.size[1], self.size[0]), Image.Resampling.BILINEAR
@@ -168,11 +170,7 @@ def _probability(who: str, p: float) -> float:
 
 def _floats(who: str, x: np.ndarray) -> None:
     """Integers would cut off the fractions of the result."""
-    if x.dtype.kind != "f" or x.ndim != 3:
-        raise (ShapeError if x.dtype.kind == "f" else DtypeError)(
-            message(
-                f"{who}: needs an image (C, H, W) of floats",
-                f"received {x.dtype} of shape {x.shape}",
-                hint="put ToFloat() before it." if x.dtype == np.uint8 else "",
-            )
+    if x.dtype.kind != "f":
+        raise DtypeError(
+            message(f"{who}: needs floats, received {x.dtype}", hint="put ToFloat() before it.")
         )
