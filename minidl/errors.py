@@ -39,6 +39,10 @@ class DeviceError(MinidlError, RuntimeError):
     """A device that this machine does not have, or arrays on different ones."""
 
 
+class KernelError(MinidlError, RuntimeError):
+    """A kernel that does not compile, or did something wrong while it ran."""
+
+
 class DataError(MinidlError, ValueError):
     """A data file that is missing, damaged, or not what it claims to be."""
 
