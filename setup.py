@@ -7,7 +7,7 @@ imported as ``minidl.models``.
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages(include=["minidl", "minidl.*"]), "minidl.models"],
-    package_dir={"minidl": "minidl", "minidl.models": "models"},
+    packages=[*find_packages(include=["minidl", "minidl.*"]), "minidl.models", "minidl.kernels"],
+    package_dir={"minidl": "minidl", "minidl.models": "models", "minidl.kernels": "kernels"},
     package_data={"minidl": ["py.typed"], "minidl.demo": ["*.js", "*.css"]},
 )

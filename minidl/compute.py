@@ -1,10 +1,11 @@
 """Where arrays live, and which code fills them.
 
 An array lives on the CPU (NumPy) or on a GPU (CuPy). What is hand-written here
-(convolution, pooling, resampling, sampling) exists more than once:
+(convolution, pooling, resampling, sampling, normalising, Gram matrices) exists more than once:
 
     reference   readable NumPy, the oracle; also runs on CuPy arrays
     fast        blocked BLAS on a thread pool; NumPy arrays only
+    kernels     CUDA: CuPy arrays on the GPU, NumPy arrays on the emulator
 
 ``run`` decides between them, and nothing else does: nothing above this file
 knows devices, and nothing below it knows Tensors.
@@ -25,7 +26,7 @@ from minidl.errors import ArgumentError, DeviceError, message
 Array = Any
 """A NumPy or a CuPy array: what the functions below take and return."""
 
-CODES = ("default", "reference")
+CODES = ("default", "reference", "emulated")
 
 _code: ContextVar[str] = ContextVar("minidl_code", default="default")
 
@@ -36,9 +37,10 @@ def use_kernels(code: str) -> Iterator[None]:
 
     Parameters
     ----------
-    code : {"default", "reference"}
-        ``"default"``: the fastest code for where the array lives.
-        ``"reference"``: the readable NumPy.
+    code : {"default", "reference", "emulated"}
+        ``"default"``: the fastest code for where the array lives: ``minidl.fast`` on the CPU,
+        the CUDA kernels on a GPU. ``"reference"``: the readable NumPy, on either.
+        ``"emulated"``: the CUDA kernels, on the CPU too. Slow; to check and to study them.
 
     Raises
     ------
@@ -58,18 +60,33 @@ def use_kernels(code: str) -> Iterator[None]:
 
 def run(name: str, *arrays: Array, **settings: Any) -> Array:
     """Fill an array by the function of this name, from the code now in use."""
-    return _find(name, on_cpu=isinstance(arrays[0], np.ndarray))(*arrays, **settings)
+    return _find(name, arrays)(*arrays, **settings)
 
 
-def _find(name: str, on_cpu: bool) -> Callable[..., Array]:
-    # Imported here because both are built on this file.
-    from minidl import fast, reference
+def _find(name: str, arrays: tuple[Array, ...]) -> Callable[..., Array]:
+    # Imported here because all of them are built on this file.
+    code, quick = _code.get(), None
+    if code == "default" and isinstance(arrays[0], np.ndarray):
+        from minidl import fast
 
-    if on_cpu and _code.get() == "default":
         quick = getattr(fast, name, None)
-        if quick is not None:
-            return quick
+    elif code != "reference" and _is_for_kernels(arrays):
+        import minidl.kernels as kernels
+
+        quick = getattr(kernels, name, None)
+    if quick is not None:
+        return quick
+    from minidl import reference
+
     return getattr(reference, name)
+
+
+def _is_for_kernels(arrays: tuple[Array, ...]) -> bool:
+    """Kernels are compiled for float32 and for float64, and do not mix the two."""
+    dtype = arrays[0].dtype
+    return dtype in (np.float32, np.float64) and all(
+        array.dtype == dtype or array.dtype.kind in "iu" for array in arrays
+    )
 
 
 def xp_of(array: Array) -> Any:

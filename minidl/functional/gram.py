@@ -5,12 +5,32 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from minidl import compute
+from minidl.compute import Array
 from minidl.errors import ShapeError
-from minidl.functional.matmul import matmul
 from minidl.functional.pointwise import abs, pow
 from minidl.functional.reduce import sum
 from minidl.functional.shape import reshape
+from minidl.kinds import Bilinear
 from minidl.tensor import Tensor, as_tensor
+
+
+class Inner(Bilinear):
+    """T(a, b, y) = sum a[n, i, p] b[n, j, p] y[n, i, j], over channels i, j and pixels p.
+
+    Corner y at (x, x) is the Gram matrix of x.
+    """
+
+    letters = ("a", "b", "y")
+
+    def corner_a(self, b: Array, y: Array) -> Array:
+        return compute.run("gram_a", b, y)
+
+    def corner_b(self, a: Array, y: Array) -> Array:
+        return compute.run("gram_b", a, y)
+
+    def corner_y(self, a: Array, b: Array) -> Array:
+        return compute.run("gram_y", a, b)
 
 
 def gram_matrix(x: Any, normalize: bool = False) -> Tensor:
@@ -29,8 +49,9 @@ def gram_matrix(x: Any, normalize: bool = False) -> Tensor:
         Ecker & Bethge 2016, "Image style transfer", equation 3.
     """
     x = _images("gram_matrix", x)
-    flat = reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
-    gram = matmul(flat, flat.transpose(-1, -2))
+    flat = reshape(x, (math.prod(x.shape[:-3]), x.shape[-3], x.shape[-2] * x.shape[-1]))
+    gram = Inner().corner("y")(flat, flat)
+    gram = gram if x.ndim == 4 else reshape(gram, gram.shape[1:])
     return gram * (1 / math.prod(x.shape[-3:])) if normalize else gram
 
 

@@ -42,16 +42,20 @@ def max_pool2d_index(x: Array, windows: Windows) -> Array:
 
 def pick_windows(x: Array, index: Array) -> Array:
     """(N, C, H, W), (N, C, I, J) -> (N, C, I, J)."""
-    n, c = x.shape[:2]
-    flat = xp_of(x).take_along_axis(x.reshape(n, c, -1), index.reshape(n, c, -1), -1)
+    flat = xp_of(x).take_along_axis(_planes(x), _planes(index), -1)
     return flat.reshape(index.shape)
 
 
 def put_windows(y: Array, index: Array, size: tuple[int, int]) -> Array:
     """(N, C, I, J), (N, C, I, J) -> (N, C, H, W), with zeros where nothing was put."""
     xp = xp_of(y)
-    n, c = y.shape[:2]
-    x = xp.zeros((n * c, size[0] * size[1]), y.dtype)
-    planes = xp.arange(n * c)[:, None]
-    xp.add.at(x, (planes, index.reshape(n * c, -1)), y.reshape(n * c, -1))
-    return x.reshape(n, c, *size)
+    x = xp.zeros((*y.shape[:2], *size), y.dtype)
+    n, c = xp.indices(y.shape[:2])[..., None]
+    xp.add.at(_planes(x), (n, c, _planes(index)), _planes(y))
+    return x
+
+
+def _planes(x: Array) -> Array:
+    """(N, C, H, W) -> (N, C, H W), also where there is no image."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h * w)

@@ -21,12 +21,12 @@ def sample_taps_y(image: Array, weight: Array, index: Array) -> Array:
 def sample_taps_image(weight: Array, y: Array, index: Array, pixels: int) -> Array:
     """(N, P, T), (N, C, P) -> (N, C, H W): what each pixel gave, added up."""
     xp = xp_of(y)
-    n, c, _ = y.shape
+    n, c, points = y.shape
     image = xp.zeros((n * c, pixels), y.dtype)
     planes = xp.arange(n * c)[:, None]
     for t in range(index.shape[-1]):
         places = xp.repeat(index[..., t], c, 0)
-        xp.add.at(image, (planes, places), (weight[:, None, :, t] * y).reshape(n * c, -1))
+        xp.add.at(image, (planes, places), (weight[:, None, :, t] * y).reshape(n * c, points))
     return image.reshape(n, c, pixels)
 
 
