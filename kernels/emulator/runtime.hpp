@@ -1,0 +1,101 @@
+// The emulator's inside: blocks, their threads, and where these wait for each other.
+//
+// One call of minidl_run computes a range of blocks, one after the other. A block's threads run in turns, on
+// fibers. A thread runs until it must wait for others, at a barrier or in a meeting of its warp, or returns.
+// One that returns leaves its fiber to the next thread, so threads that never wait cost no change of stacks.
+//
+// Everything here is static: each core of the machine runs a copy of the library of its own, and so __shared__
+// variables, which are static too, need no further care.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <vector>
+
+#include "fiber.hpp"
+
+namespace emulator {
+
+struct Index { unsigned x, y, z; };  // threadIdx, blockIdx
+
+struct Place {  // in the .cu file
+    const char* file;
+    int line;
+    bool operator==(const Place& other) const {
+        return line == other.line && (file == other.file || !strcmp(file, other.file));
+    }
+};
+
+struct Copy {  // cp.async, on its way
+    void* to;
+    const void* from;
+    bool inside;
+    int group, line;
+};
+
+enum State { FRESH, RUNNING, READY, AT_BARRIER, IN_MEETING, RETURNED };
+
+struct Thread {
+    Index index;
+    int number, warp, lane;  // number: in the block
+    State state;
+    Place place;             // where it waits
+    Fiber* fiber;
+    std::vector<Copy> copies;
+    int group;               // of the copies being gathered
+    void* sanitizer = nullptr;  // ThreadSanitizer's idea of this thread, and of its successors in other blocks
+};
+
+// Lanes of one warp that wait for each other. Lanes of different masks may meet at the same time.
+struct Meeting {
+    unsigned mask, arrived;
+    Place place;
+    const char* what;
+    char tags[2];            // for ThreadSanitizer, used in turns
+    int turn;
+};
+
+// What lanes exchange when they meet: each brings `in`, the last to come computes `out` for all.
+struct Warp {
+    static constexpr int ROOM = 64;  // bytes that a lane can bring, or take away
+    alignas(16) unsigned char in[32][ROOM], out[32][ROOM];
+    std::deque<Meeting> meetings;    // one for each mask that lanes of this block have met with
+};
+
+extern Thread* current;           // the running thread; null between blocks
+extern Index block_index, block_size, grid_size;
+extern int block_threads, block_serial;  // serial: counts the blocks that this library has run
+extern char* dynamic_shared;
+extern int dynamic_size;
+
+// Waits until all threads of the block are here.
+void barrier(int line, const char* file);
+
+// Brings `size` bytes to a meeting of the lanes in `mask`; returns the lane's `out`.
+void* meet(const char* what, unsigned mask, const void* in, int size, void (*compute)(Warp&, unsigned lanes),
+           bool orders_memory, int line, const char* file);
+
+// Ends the block, and the launch, with a message. Does not return.
+[[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+// Notes a __shared__ variable, and fills it with NaNs when a block comes to it first.
+void note_shared(void* address, size_t size, const char* name, int& serial);
+
+unsigned lanes_alive();  // of the running thread's warp
+
+const char* name_of(const char* file);  // without its folder
+
+// What watch.cpp, which looks over the kernel's shoulder, is told (in builds with MINIDL_WATCHED). The programs
+// that the sanitizers need (alone.cpp, MINIDL_ALONE) are told of shared memory alone.
+void watch_launch_begins();
+void watch_block_begins();
+void watch_block_ends();
+void watch_barrier();                         // all threads of the block have come
+void watch_warp_sync(int warp, unsigned lanes);
+void watch_shared(const void* address, size_t size, const char* name);
+// An access whose line is known; the compiler's own reports of accesses come as __tsan_read4 and the like.
+enum Access { READ, WRITE, ATOMIC };
+void watch_access(const void* address, int size, Access access, int line);
+
+}  // namespace emulator
