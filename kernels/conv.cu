@@ -327,7 +327,7 @@ struct Loader {
     static constexpr int OUTER_STEP = SUM_FIRST ? LINES : Shape::OUTERS, SUM_STEP = SUM_FIRST ? DEPTH : LINES;
     static constexpr int KEPT = Shape::OUTERS / OUTER_STEP;
 
-    const Matrix& matrix;
+    const Matrix matrix;  // a copy, by which the compiler needs no more registers than there are
     int outer, step;  // of this thread's first element in the tile
     bool busy;
     typename Matrix::Outer outers[KEPT];
@@ -842,7 +842,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_w_add_slices(
 }
 
 // Changes: a block of 16 x 16 threads shares tiles of P and y; the pixels are cut into slices.
-extern "C" __global__ void __launch_bounds__(256) conv2d_w_v2_shared_tile(
+extern "C" __global__ void __launch_bounds__(256, 4) conv2d_w_v2_shared_tile(
     NHWC const real* __restrict__ x, NHWC const real* __restrict__ y, real* __restrict__ partial,
     Windows windows, int N, int C, int O, int groups, int slices, int slice) {
     __align__(16) __shared__ real memory[2 * Tile<false, 16, 2>::SIZE];

@@ -260,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(256) gram_a_v2_shared_tile(
 }
 
 // Changes: a thread computes 4 x 4 results, and uses each element that it reads four times.
-extern "C" __global__ void __launch_bounds__(256) gram_a_v3_register_tile(
+extern "C" __global__ void __launch_bounds__(256, 2) gram_a_v3_register_tile(
     const real* __restrict__ b, const real* __restrict__ y, real* __restrict__ a,
     int N, int I, int J, int P) {
     register_tile(corner_a(b, y, a, N, I, J, P));

@@ -110,7 +110,7 @@ extern "C" __global__ void __launch_bounds__(256) sample_taps_image_ranges(
 struct Channels { real v[EACH]; };
 
 // Changes: a warp owns a bin of pixels, in four channels, and reads only the taps that may lie there.
-extern "C" __global__ void __launch_bounds__(256) sample_taps_image_v2_bins(
+extern "C" __global__ void __launch_bounds__(256, 4) sample_taps_image_v2_bins(
     const real* __restrict__ weight, const real* __restrict__ y, const int64* __restrict__ index,
     const int* __restrict__ lowest, const int* __restrict__ highest, real* __restrict__ image,
     int N, int C, int P, int T, int Q) {

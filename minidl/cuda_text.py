@@ -230,7 +230,7 @@ def without_comments(text: str) -> str:
     Examples
     --------
     >>> without_comments('a /* b */ c // d')
-    'a           c     '
+    'a         c     '
     """
 
     def blank(found: re.Match[str]) -> str:

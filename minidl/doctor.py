@@ -14,8 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from minidl import __version__
+from minidl import __version__, nvrtc
 from minidl.compute import to_device
+from minidl.emulator.build import compiler
 from minidl.errors import DeviceError
 from minidl.fast import threads
 
@@ -94,13 +95,26 @@ def accelerator() -> list[Finding]:
     ]
 
 
+def kernels() -> list[Finding]:
+    """What runs, compiles and reads CUDA kernels without a GPU."""
+    try:
+        found = " ".join(compiler())
+    except DeviceError:
+        found = ""
+    return [
+        Finding("C++ compiler", found, "runs the CUDA kernels on this CPU",
+                "your system's g++ or clang++, or pip install 'minidl[compiler]'"),
+        Finding("NVRTC", nvrtc.available(), "compiles the kernels for GPUs, here or elsewhere",
+                "pip install 'minidl[kernels]'"),
+        Finding("pyelftools", _installed("pyelftools"), "reads what a compiled kernel uses",
+                "pip install 'minidl[kernels]'"),
+    ]
+
+
 def tools() -> list[Finding]:
     """Programs that tests use."""
-    compiler = shutil.which("g++") or shutil.which("clang++") or ""
     chromium = next((p for p in map(shutil.which, ("chromium", "google-chrome")) if p), "")
     return [
-        Finding("C++ compiler", compiler, "nothing yet: the engine is pure Python",
-                "your system's g++ or clang++"),
         Finding("Chromium", chromium, "the test of the demo's live page",
                 "Debian: apt install chromium chromium-driver"),
     ]
@@ -117,6 +131,7 @@ def main(args: argparse.Namespace) -> int:
         "This machine": machine(),
         "Optional packages": packages(),
         "GPU": accelerator(),
+        "Kernels": kernels(),
         "Tools": tools(),
     }
     if args.json:

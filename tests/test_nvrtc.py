@@ -10,6 +10,7 @@ import pytest
 
 from minidl import nvrtc
 from minidl.cubin import Resources, resources
+from minidl.cuda_text import Source, kernels_of, whole_text
 from minidl.errors import ArgumentError, DeviceError, KernelError
 
 pytestmark = pytest.mark.skipif(
@@ -327,30 +328,19 @@ def test_what_is_no_cubin_is_refused():
 
 
 EVERY = [
-    pytest.param(
-        path,
-        real,
-        arch,
-        id=f"{path.stem}-{real}-{arch}",
-        marks=() if (real, arch) == ("float", "sm_90") else pytest.mark.slow,
-    )
+    pytest.param(path, real, arch, id=f"{path.stem}-{real}-{arch}")
     for path, real, arch in product(
         sorted(KERNELS.glob("*.cu")), ("float", "double"), ARCHITECTURES
     )
 ]
 
 
-# extern "C" __global__ void __launch_bounds__(256) conv2d_y_v2_shared_tile(
-DECLARED = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(")
-
-
 @pytest.mark.parametrize(("path", "real", "arch"), EVERY)
 def test_every_kernel_compiles_and_none_spills(path, real, arch):
-    options = [f"-Dreal={real}", f"-I{KERNELS / 'include'}"]
-    compiled = nvrtc.compile(path.read_text(), path.name, arch, options)
+    source = Source(path, path.read_text())
+    compiled = nvrtc.compile(whole_text(source), path.name, arch, [f"-Dreal={real}"])
     used = resources(compiled)
-    assert used
-    assert set(used) == set(DECLARED.findall(path.read_text()))
+    assert set(used) == set(kernels_of(source))
     spilling = {name: it for name, it in used.items() if it.spill_stores or it.spill_loads}
     assert not spilling
     assert all(it.shared <= 48 * 1024 for it in used.values())

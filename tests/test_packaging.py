@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import minidl.kernels
 import minidl.models
+from minidl.cuda_text import folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +42,19 @@ def test_wheel_holds_models_and_the_pages_parts(wheel):
     } <= names
 
 
+def test_wheel_holds_the_kernels_what_they_include_and_the_emulator(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sources = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "kernels").rglob("*")
+        if path.suffix in {".py", ".cu", ".cuh", ".hpp", ".cpp", ".md"}
+    ]
+    assert {"kernels/conv.cu", "kernels/include/windows.cuh", "kernels/emulator/cuda.hpp"} <= set(
+        sources
+    )
+    assert {f"minidl/{source}" for source in sources} <= names
+
+
 def test_wheel_has_one_top_level_package(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
@@ -50,8 +65,9 @@ def test_wheel_works_by_itself(wheel, tmp_path):
     """Unpacked somewhere else and put first on the path, it is what is imported."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
     program = (
-        "import minidl.models.vae as v, minidl.demo.report as r;"
-        "print(v.__file__); r.page('', '', [])"
+        "import minidl.models.vae as v, minidl.demo.report as r, minidl.cuda_text as c;"
+        "print(v.__file__); r.page('', '', []);"
+        "print(c.folder()); print(c.shipped()['gram_y_v1_naive'].source.path)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r});"
@@ -60,8 +76,11 @@ def test_wheel_works_by_itself(wheel, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == str(tmp_path / "minidl" / "models" / "vae.py")
+    there = tmp_path / "minidl"
+    wanted = there / "models" / "vae.py", there / "kernels", there / "kernels" / "gram.cu"
+    assert ran.stdout.splitlines() == [str(path) for path in wanted]
 
 
-def test_models_are_the_top_level_folder_in_an_editable_install():
+def test_models_and_kernels_are_the_top_level_folders_in_an_editable_install():
     assert Path(minidl.models.__file__).parent == ROOT / "models"
+    assert Path(minidl.kernels.__file__).parent == folder() == ROOT / "kernels"

@@ -1,6 +1,10 @@
 // The words that every kernel here uses.
 #pragma once
 
+// Every kernel says __launch_bounds__(256): blocks of 256 threads at most. A second number, where there is one, is
+// how many blocks shall fit onto a multiprocessor at least. Left to itself the compiler aims at six there, and
+// would rather keep a number in memory than do with five.
+
 // The scalar type: each file is compiled once with -Dreal=float and once with -Dreal=double.
 #ifndef real
 #define real float
