@@ -82,8 +82,9 @@ void** arguments;
 std::string report;
 bool failed;
 
-// What orders memory, as ThreadSanitizer wants it told. There are two of each kind, in turns, since a thread
-// may come to the next barrier while another has not yet left this one.
+// What orders memory, as ThreadSanitizer wants it told: who acquires a tag comes after all who released it. A block
+// starts after the one before has ended. Barriers use two tags in turns, since a thread may come to the next barrier
+// while another has not yet left this one.
 char barrier_tags[2], start_tag, end_tag;
 int barrier_turn;
 

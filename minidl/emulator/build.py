@@ -141,13 +141,25 @@ def _compile(
 def _run(command: list[str], source: Source) -> None:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        lines = _quoted(done.stderr, source)
         raise KernelError(
             message(
                 f"{source.name} does not compile for the emulator ({' '.join(command[:1])})",
                 *lines[:40],
             )
         )
+
+
+def _quoted(log: str, source: Source) -> list[str]:
+    """The compiler's messages, each with the line that it names: a bare text it cannot quote."""
+    lines, text = [], source.text.splitlines()
+    messages = [line for line in log.splitlines() if line.strip()]
+    for message_, following in zip(messages, [*messages[1:], ""], strict=True):
+        lines.append(message_)
+        found = re.match(rf"{re.escape(str(source.path))}:(\d+):", message_)
+        if found and 0 < int(found[1]) <= len(text) and not re.match(r" +\d+ \|", following):
+            lines.append(f"    {text[int(found[1]) - 1].strip()}")
+    return lines
 
 
 @cache
