@@ -15,6 +15,8 @@ PICTURES = {
     "01_autoencoder": ["reconstructions.png", "denoising.png"],
     "02_vae": ["samples.png"],
     "03_elbo_and_reparameterisation": ["bounds.png", "variance.png"],
+    "04_write_a_kernel": ["banks.png"],
+    "05_races": [],
 }
 
 
@@ -24,7 +26,7 @@ def test_every_example_is_tested():
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_example_runs(name, tmp_path):
-    if name != "00_first_gradient":
+    if name[:2] in ("01", "02", "03"):
         pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
     command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
                "--dry-run", "--out", str(tmp_path)]

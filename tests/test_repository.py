@@ -16,7 +16,7 @@ import minidl.functional as F
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
-    p for folder in ("minidl", "models", "examples") for p in (ROOT / folder).rglob("*.py")
+    p for folder in ("minidl", "models", "kernels", "examples") for p in (ROOT / folder).rglob("*.py")
 )
 IDS = [str(p.relative_to(ROOT)) for p in SOURCES]
 
