@@ -305,6 +305,7 @@ __device__ WeightCorner<T> corner_w(const T* x, const T* y, T* partial, const Wi
 // OUTERS x DEPTH elements of a matrix; PAD shifts each line against the one before to other banks.
 template <bool SUM_FIRST, int OUTERS_, int PAD>
 struct Tile {
+    static constexpr bool ALONG_SUM = SUM_FIRST;
     static constexpr int OUTERS = OUTERS_;
     static constexpr int LINE = (SUM_FIRST ? DEPTH : OUTERS) + PAD;
     static constexpr int SIZE = (SUM_FIRST ? OUTERS : DEPTH) * LINE;
@@ -334,7 +335,11 @@ struct Loader {
     typename Matrix::Inner inner;
 
     __device__ Loader(const Matrix& m, int first_outer, int first_step) : matrix(m) {
-        const int along = threadIdx.x % LINE * WIDTH, line = threadIdx.x / LINE;
+        const int along = threadIdx.x % LINE * WIDTH;
+        int line = threadIdx.x / LINE;
+        // Lines along the sum are 20 words long (v5 on). Two that the same wavefront writes would meet in 4 banks, if
+        // they were neighbours; 4 lines apart they are 80 words apart, so in different halves of the banks.
+        if (Shape::ALONG_SUM) line = line / 8 * 8 + line % 2 * 4 + line / 2 % 4;
         outer = SUM_FIRST ? line : along;
         step = SUM_FIRST ? along : line;
         busy = line < LINES;
@@ -725,8 +730,16 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_y_v6_tf32x3(
     tensor_tile<ONE, true>(corner_y(x, w, y, windows, N, C, O, groups), memory);
 }
 
+// Blocks to fit onto a multiprocessor (see minidl.cuh). 0 leaves it to the compiler, which on sm_80 alone would
+// keep a number in memory.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 800
+constexpr int FITTING = 2;
+#else
+constexpr int FITTING = 0;
+#endif
+
 // Changes: tiles are copied two steps ahead, while the tensor cores work.
-extern "C" __global__ void __launch_bounds__(256) conv2d_y_v7_tf32x3_async(
+extern "C" __global__ void __launch_bounds__(256, FITTING) conv2d_y_v7_tf32x3_async(
     NHWC const float* __restrict__ x, NHWC const float* __restrict__ w, NHWC float* __restrict__ y,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ float memory[STAGES * STAGE];
