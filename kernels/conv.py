@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
+from minidl import gpu
 from minidl.compute import Array, xp_of
 from minidl.ladder import climb, rung
 from minidl.launch import empty_nhwc, launch
@@ -92,8 +95,11 @@ def _tensor(fits):
     """Whether tensor cores fit as well."""
 
     def both(a, b, windows, groups=1):
-        single = a.dtype.itemsize == 4
-        return fits(a, b, windows, groups) if single else "tensor cores multiply float32 only"
+        if a.dtype.itemsize != 4:
+            return "tensor cores multiply float32 only"
+        if not isinstance(a, np.ndarray) and gpu.capability(a) < 80:
+            return "the GPU is older than sm_80: no TF32"
+        return fits(a, b, windows, groups)
 
     return both
 

@@ -64,6 +64,18 @@ def run(launch: Launch) -> None:
     loaded.function(launch.grid, launch.block, arguments, shared_mem=launch.shared)
 
 
+def capability(array: Any) -> int:
+    """The compute capability of the GPU that an array lies on: 90 for sm_90."""
+    return _capability(array.data.device_id)
+
+
+@cache
+def _capability(device: int) -> int:
+    import cupy
+
+    return int(cupy.cuda.Device(device).compute_capability)
+
+
 @cache
 def _loaded(kernel: Kernel, real: str, device: int) -> Loaded:
     """A kernel on the GPU of this number, which is the current one."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from minidl.emulator import building
 from minidl.errors import DeviceError, KernelError
 from minidl.fast import threads
 from minidl.launch import kernels_of, launch
@@ -20,7 +21,6 @@ if not (shutil.which("g++") or shutil.which("clang++")):
     pytest.skip("no C++ compiler", allow_module_level=True)
 
 ALL = 0xFFFFFFFF
-build = importlib.import_module("minidl.emulator.build")  # the package has a function of that name
 
 
 def run(text, name, grid, block, shared=0, **arguments):
@@ -138,7 +138,9 @@ def test_a_block_may_be_as_large_as_launch_bounds_say():
 
 
 def test_the_systems_own_change_of_stacks_gives_the_same(monkeypatch):
-    monkeypatch.setitem(build.MODES, "plain", (*build.MODES["plain"], "-DMINIDL_UCONTEXT"))
+    plain = building.MODES["plain"]
+    flags = (*plain.flags, "-DMINIDL_UCONTEXT")
+    monkeypatch.setitem(building.MODES, "plain", replace(plain, flags=flags))
     text = THREADS + "\n// with ucontext"
     x, y = np.array([0.5, 1.25, -2.0, 3.0]), np.zeros((40, 11))
     run(text, "many_values", 1, 40, x=x, y=y, turns=9)
@@ -665,13 +667,13 @@ def test_a_compile_error_quotes_the_line():
 
 def test_a_machine_without_compiler_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr(build.importlib.util, "find_spec", lambda name: None)
-    build.compiler.cache_clear()
+    monkeypatch.setattr(building.importlib.util, "find_spec", lambda name: None)
+    building.compiler.cache_clear()
     try:
         with pytest.raises(DeviceError, match="no-such-compiler"):
-            build.compiler()
+            building.compiler()
     finally:
-        build.compiler.cache_clear()
+        building.compiler.cache_clear()
 
 
 COMPILERS = {"clang++": ["clang++"], "zig": [sys.executable, "-m", "ziglang", "c++"]}
@@ -687,7 +689,7 @@ def test_other_compilers_build_the_same(name, monkeypatch):
     command = COMPILERS[name]
     if not shutil.which(command[0]) or _fails(command):
         pytest.skip(f"{name} is not installed")
-    monkeypatch.setattr(build, "compiler", lambda: tuple(command))
+    monkeypatch.setattr(building, "compiler", lambda: tuple(command))
     text = WARPS + f"\n// by {name}"
     x, y = np.arange(64, dtype=np.int32) ** 2, np.zeros((3, 64), np.int32)
     run(text, "neighbours", 1, 64, x=x, y=y)

@@ -335,6 +335,13 @@ EVERY = [
 ]
 
 
+@pytest.mark.parametrize("path", sorted(KERNELS.glob("*.cu")), ids=lambda path: path.stem)
+def test_every_file_compiles_for_gpus_without_tf32(path):
+    source = Source(path, path.read_text())
+    used = resources(nvrtc.compile(whole_text(source), path.name, "sm_75"))
+    assert set(used) == set(kernels_of(source))
+
+
 @pytest.mark.parametrize(("path", "real", "arch"), EVERY)
 def test_every_kernel_compiles_and_none_spills(path, real, arch):
     source = Source(path, path.read_text())

@@ -15,9 +15,8 @@ import pytest
 import minidl.functional as F
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted(
-    p for folder in ("minidl", "models", "kernels", "examples") for p in (ROOT / folder).rglob("*.py")
-)
+FOLDERS = ("minidl", "models", "kernels", "examples")
+SOURCES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
 IDS = [str(p.relative_to(ROOT)) for p in SOURCES]
 
 

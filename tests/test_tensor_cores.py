@@ -1,4 +1,4 @@
-"""What the tensor-core rungs of convolution cost in exactness, on tensor cores that round as real ones do."""
+"""How exact the tensor-core rungs of convolution are, where sums round as on real tensor cores."""
 
 from __future__ import annotations
 

@@ -35,7 +35,11 @@
 #define CALLER int line = __builtin_LINE(), const char* file = __builtin_FILE()
 
 // Functions that the tracing build must not look into: they tell it themselves what they touch.
+#ifdef __clang__  // by the first word alone it would still report atomics
+#define UNSEEN __attribute__((no_sanitize("thread"), disable_sanitizer_instrumentation, noinline))
+#else
 #define UNSEEN __attribute__((no_sanitize("thread"), noinline))
+#endif
 
 // ------------------------------------------------------------------------------------------ Vector types
 
@@ -129,7 +133,7 @@ inline unsigned __brev(unsigned v) {
 }
 inline int __mulhi(int a, int b) { return int((long long)a * b >> 32); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
-template <class T> T __ldg(const T* from) { return *from; }
+#define __ldg(from) (*(from))  // no function: it would be an access in this file
 
 inline void __threadfence() {}
 inline void __threadfence_block() {}
@@ -333,8 +337,8 @@ template <class Pack>
 UNSEEN
 #endif
 Pack minidl_load_pack(const void* from, int line) {
-    if (reinterpret_cast<uintptr_t>(from) % 16) ::emulator::fail("line %d reads 16 bytes at an address that is no multiple of 16", line);
     SEEN(from, 16, READ);
+    if (reinterpret_cast<uintptr_t>(from) % 16) ::emulator::fail("line %d reads 16 bytes at an address that is no multiple of 16", line);
     return *static_cast<const Pack*>(from);
 }
 
@@ -343,13 +347,14 @@ template <class Pack>
 UNSEEN
 #endif
 void minidl_store_pack(void* to, const Pack& values, int line) {
-    if (reinterpret_cast<uintptr_t>(to) % 16) ::emulator::fail("line %d writes 16 bytes at an address that is no multiple of 16", line);
     SEEN(to, 16, WRITE);
+    if (reinterpret_cast<uintptr_t>(to) % 16) ::emulator::fail("line %d writes 16 bytes at an address that is no multiple of 16", line);
     *static_cast<Pack*>(to) = values;
 }
 
 // cp.async: made when it is waited for, and not before, so that a missing wait shows.
 inline void minidl_copy_async(void* to, const void* from, bool inside, int line) {
+    SEEN(to, 16, STARTED);
     if (reinterpret_cast<uintptr_t>(to) % 16 || (inside && reinterpret_cast<uintptr_t>(from) % 16))
         ::emulator::fail("line %d copies 16 bytes at an address that is no multiple of 16", line);
     ::emulator::current->copies.push_back({to, from, inside, ::emulator::current->group, line});

@@ -391,6 +391,13 @@ unsigned lanes_alive() {
     return (lanes < 32 ? (1u << lanes) - 1 : 0xffffffffu) & ~lanes_returned(current->warp);
 }
 
+bool is_runtimes(const void* address) {
+    const auto inside = [address](const auto& list) {
+        return address >= list.data() && address < list.data() + list.size();
+    };
+    return inside(threads) || inside(warps);
+}
+
 void* meet(const char* what, unsigned mask, const void* in, int size, void (*compute)(Warp&, unsigned lanes),
            bool orders_memory, int line, const char* file) {
     const Unseen unseen;
@@ -415,6 +422,9 @@ void* meet(const char* what, unsigned mask, const void* in, int size, void (*com
     if (meeting.arrived == mask) {
         if (compute) compute(warp, mask);
         meeting.arrived = 0;
+#ifdef MINIDL_WATCHED
+        watch_warp_meets(self.warp, mask, !(lanes_alive() & ~mask));
+#endif
         if (orders_memory) {
             meeting.turn ^= 1;
 #ifdef MINIDL_WATCHED
@@ -462,11 +472,12 @@ extern "C" __attribute__((visibility("default"))) int minidl_run(
     block_size = {block[0], block[1], block[2]};
     block_threads = block[0] * block[1] * block[2];
     if (shared > capacity || !dynamic_shared || MINIDL_EXACT) {
-        free(dynamic_shared);
+        if (dynamic_shared) free(dynamic_shared - ROOM);
         capacity = shared;
         void* memory = nullptr;
-        if (posix_memalign(&memory, 128, shared ? shared : 1)) return report = "out of memory", 1;
-        dynamic_shared = static_cast<char*>(memory);
+        const size_t size = shared + 2 * ROOM;
+        if (posix_memalign(&memory, 128, size ? size : 1)) return report = "out of memory", 1;
+        dynamic_shared = static_cast<char*>(memory) + ROOM;
     }
     dynamic_size = shared;
 #ifdef MINIDL_ALONE

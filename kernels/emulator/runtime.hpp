@@ -68,6 +68,11 @@ extern Index block_index, block_size, grid_size;
 extern int block_threads, block_serial;  // serial: counts the blocks that this library has run
 extern char* dynamic_shared;
 extern int dynamic_size;
+#ifdef MINIDL_WATCHED
+constexpr int ROOM = 1 << 16;  // bytes around dynamic shared memory, where accesses beyond it do no harm
+#else
+constexpr int ROOM = 0;
+#endif
 
 // Waits until all threads of the block are here.
 void barrier(int line, const char* file);
@@ -84,6 +89,8 @@ void note_shared(void* address, size_t size, const char* name, int& serial);
 
 unsigned lanes_alive();  // of the running thread's warp
 
+bool is_runtimes(const void* address);  // whether the runtime's own memory lies there
+
 const char* name_of(const char* file);  // without its folder
 
 // What watch.cpp, which looks over the kernel's shoulder, is told (in builds with MINIDL_WATCHED). The programs
@@ -92,10 +99,12 @@ void watch_launch_begins();
 void watch_block_begins();
 void watch_block_ends();
 void watch_barrier();                         // all threads of the block have come
-void watch_warp_sync(int warp, unsigned lanes);
+void watch_warp_meets(int warp, unsigned lanes, bool all);  // all: nobody else of the warp is left
+void watch_warp_sync(int warp, unsigned lanes);             // and this orders memory
 void watch_shared(const void* address, size_t size, const char* name);
 // An access whose line is known; the compiler's own reports of accesses come as __tsan_read4 and the like.
-enum Access { READ, WRITE, ATOMIC };
+// STARTED: a copy is on its way, and will write at any time until it is waited for.
+enum Access { READ, WRITE, ATOMIC, STARTED };
 void watch_access(const void* address, int size, Access access, int line);
 
 }  // namespace emulator

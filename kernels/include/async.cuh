@@ -12,6 +12,8 @@
 __device__ inline void copy_async(float* to, const float* from, bool inside, int line = __builtin_LINE()) {
 #ifdef MINIDL_EMULATED
     minidl_copy_async(to, from, inside, line);
+#elif BEFORE_SM_80
+    __trap();
 #else
     const unsigned address = (unsigned)__cvta_generic_to_shared(to);
     const int bytes = inside ? 16 : 0;
@@ -22,6 +24,8 @@ __device__ inline void copy_async(float* to, const float* from, bool inside, int
 __device__ inline void commit_copies() {
 #ifdef MINIDL_EMULATED
     minidl_commit_copies();
+#elif BEFORE_SM_80
+    __trap();
 #else
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
@@ -31,6 +35,8 @@ template <int n>
 __device__ inline void wait_copies() {
 #ifdef MINIDL_EMULATED
     minidl_wait_copies(n);
+#elif BEFORE_SM_80
+    __trap();
 #else
     asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory");
 #endif

@@ -12,6 +12,14 @@
 
 typedef long long int64;
 
+// GPUs before sm_80 have neither TF32 nor asynchronous copies: files compile for them, and the rungs that need these
+// are not chosen there (kernels/conv.py).
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define BEFORE_SM_80 1
+#else
+#define BEFORE_SM_80 0
+#endif
+
 // How an array of logical shape (N, C, H, W) must lie in memory. The compiler sees nothing;
 // the launcher reads these words in a kernel's parameter list and arranges the array so.
 #define NCHW  // as written: w is the fastest axis (also what is meant where nothing is said)

@@ -13,6 +13,8 @@
 __device__ inline void mma_tf32(float (&d)[4], const float (&a)[4], const float (&b)[2]) {
 #ifdef MINIDL_EMULATED
     minidl_mma_tf32(d, a, b);
+#elif BEFORE_SM_80
+    __trap();
 #else
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
@@ -27,6 +29,9 @@ __device__ inline void mma_tf32(float (&d)[4], const float (&a)[4], const float 
 __device__ inline float round_tf32(float v) {
 #ifdef MINIDL_EMULATED
     return __uint_as_float((__float_as_uint(v) + 0x1000u) & 0xffffe000u);
+#elif BEFORE_SM_80
+    __trap();
+    return v;
 #else
     unsigned r;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(v));
@@ -39,6 +44,8 @@ __device__ inline float round_tf32(float v) {
 __device__ inline void load_matrices(float (&v)[4], const float* row, int line = __builtin_LINE()) {
 #ifdef MINIDL_EMULATED
     minidl_load_matrices(v, row, line);
+#elif BEFORE_SM_80
+    __trap();
 #else
     const unsigned address = (unsigned)__cvta_generic_to_shared(row);
     unsigned r[4];

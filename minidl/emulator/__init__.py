@@ -18,14 +18,15 @@ import ctypes
 import shutil
 import tempfile
 import threading
-from functools import lru_cache
+from functools import cache
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minidl.emulator.build import build
+from minidl.emulator.building import build
 from minidl.errors import KernelError, message
 from minidl.fast import threads
 from minidl.launch import Launch, Source
@@ -48,7 +49,7 @@ def run(launch: Launch) -> None:
     library = _library(launch.kernel.source, launch.real)
     parts = 1 if blocks * prod(launch.block) <= ALONE else min(threads.count(), blocks)
     bounds = [blocks * part // parts for part in range(parts + 1)]
-    tasks = list(zip(bounds, bounds[1:], strict=False))
+    tasks = list(pairwise(bounds))
     packed = Packed(launch)
     threads.each(lambda task: library.run(launch, packed, *task), tasks, alone=parts == 1)
 
@@ -113,6 +114,6 @@ class Library:
         return library
 
 
-@lru_cache(maxsize=None)
+@cache
 def _library(source: Source, real: str) -> Library:
     return Library(build(source, real))

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.emulator.build import build, compiler
+from minidl.emulator.building import build, compiler
 from minidl.emulator.findings import Finding
 from minidl.emulator.reports import FRAME, Region, failed, findings_of
 from minidl.emulator.text import dynamic_name

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -23,34 +24,57 @@ from minidl.nvrtc import cache_folder
 FLAGS = (
     "-std=c++20", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno", "-fno-exceptions",
     "-fvisibility=hidden", "-w",
-)
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What a way of running a kernel needs.
+
+    Attributes
+    ----------
+    flags : tuple of str
+        For the kernel and for the runtime.
+    instrumented : tuple of str
+        For the kernel alone: the runtime changes stacks, which no sanitizer would understand.
+    parts : tuple of str
+        The files of kernels/emulator that are linked to it.
+    program : bool
+        Whether it is a program of its own, and not a library that is loaded here.
+    """
+
+    flags: tuple[str, ...]
+    instrumented: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ("runtime.cpp",)
+    program: bool = False
+
+
+_ALONE = ("-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_STACK=262144", "-DMINIDL_EXACT=1")
 
 MODES = {
-    "plain": ("-O2", "-shared", "-DMINIDL_STACK=65536", "-DMINIDL_EXACT=0"),
-    # Every access calls watch.cpp. Little optimised, so that one access in the text is one call, and
-    # not vectorised, since the compiler would then join accesses that a CUDA thread makes one by one.
-    "watched": (
-        "-O1", "-g1", "-shared", "-fno-tree-vectorize", "-DMINIDL_WATCHED",
-        "-DMINIDL_STACK=131072", "-DMINIDL_EXACT=1",
+    "plain": Mode(("-O2", "-DMINIDL_STACK=65536", "-DMINIDL_EXACT=0")),
+    # Every access calls watch.cpp. Little optimised, so that an access in the text is one call, and
+    # not vectorised: the compiler would then join accesses that a CUDA thread makes one by one.
+    "watched": Mode(
+        ("-O1", "-g1", "-fno-tree-vectorize", "-fno-unroll-loops", "-DMINIDL_WATCHED",
+         "-DMINIDL_STACK=131072", "-DMINIDL_EXACT=1"),
+        instrumented=("-fsanitize=thread",),
+        parts=("runtime.cpp", "watch.cpp"),
     ),
-    "thread": (
-        "-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_TSAN",
-        "-DMINIDL_STACK=262144", "-DMINIDL_EXACT=1",
+    "thread": Mode(
+        (*_ALONE, "-DMINIDL_TSAN"),
+        instrumented=("-fsanitize=thread",),
+        parts=("runtime.cpp", "alone.cpp"),
+        program=True,
     ),
-    "address": (
-        "-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_ASAN",
-        "-DMINIDL_STACK=262144", "-DMINIDL_EXACT=1",
+    "address": Mode(
+        (*_ALONE, "-DMINIDL_ASAN"),
+        instrumented=("-fsanitize=address", "-fsanitize-recover=address"),
+        parts=("runtime.cpp", "alone.cpp"),
+        program=True,
     ),
-}
-"""What each way of running needs: in-process, traced, or under one of the compiler's sanitizers."""
-
-INSTRUMENTED = {"plain": (), "watched": ("-fsanitize=thread",), "thread": ("-fsanitize=thread",),
-                "address": ("-fsanitize=address", "-fsanitize-recover=address")}
-"""For the kernel alone. The runtime, which changes stacks, is compiled without."""
-
-PARTS = {"plain": ("runtime.cpp",), "watched": ("runtime.cpp", "watch.cpp"),
-         "thread": ("runtime.cpp", "alone.cpp"), "address": ("runtime.cpp", "alone.cpp")}
-"""What is linked to the kernel: files of kernels/emulator."""
+}  # fmt: skip
+"""In this process, traced, or under one of the compiler's sanitizers."""
 
 
 @cache
@@ -71,7 +95,7 @@ def compiler() -> tuple[str, ...]:
     raise DeviceError(
         message(
             "the emulator needs a C++ compiler, and found none",
-            f"looked for {'$CXX = ' + wanted[0] if wanted else 'g++, clang++'} and the package ziglang",
+            f"looked for {f'$CXX = {wanted[0]}' if wanted else 'g++, clang++'}, and for ziglang",
             hint="install g++ or clang++, or pip install 'minidl[compiler]'",
         )
     )
@@ -100,42 +124,52 @@ def build(source: Source, real: str, mode: str = "plain") -> Path:
 
 
 @cache
-def _build(source: Source, real: str, mode: str, command: tuple[str, ...]) -> Path:
-    text = cpp_text(source.text, str(source.path), kernels_of(source))
+def _build(source: Source, real: str, name: str, command: tuple[str, ...]) -> Path:
+    mode, text = MODES[name], cpp_text(source.text, str(source.path), kernels_of(source))
     key = hashlib.sha256()
-    for part in (text, real, repr((mode, FLAGS, MODES[mode], INSTRUMENTED[mode], PARTS[mode])),
-                 _version(command), platform.machine(), *_texts(source)):
+    needed = (text, real, repr((FLAGS, mode)), _version(command), platform.machine())
+    for part in (*needed, *_texts(source, mode)):
         key.update(part.encode() + b"\0")
-    target = cache_folder() / "emulator" / f"{source.path.stem}-{real}-{mode}-{key.hexdigest()[:32]}"
+    target = _kept() / f"{source.path.stem}-{real}-{name}-{key.hexdigest()[:32]}"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as work:
             _compile(command, text, source, real, mode, Path(work)).replace(target)
     return target
 
 
+@cache
+def _kept() -> Path:
+    """The folder of what was built; where one cannot write, a passing one."""
+    kept = cache_folder() / "emulator"
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=kept):
+            return kept
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="minidl-emulator-"))
+
+
 def _compile(
-    command: Sequence[str], text: str, source: Source, real: str, mode: str, work: Path
+    command: Sequence[str], text: str, source: Source, real: str, mode: Mode, work: Path
 ) -> Path:
-    emulator, result = folder() / "emulator", work / "result"
+    emulator = folder() / "emulator"
     (work / "kernel.cpp").write_text(text)
     (work / "kernel.hpp").write_text(f'#include "cuda.hpp"\n#define real {real}\n')
     includes = [f"-I{emulator}", f"-I{folder() / 'include'}", f"-I{source.path.parent}"]
-    kernel_only: list[str] = []
-    shared = [*command, *FLAGS, *(flag for flag in MODES[mode] if flag != "-shared"), *includes]
-    if "clang" not in _version(command):  # one object for all copies of a library would be shared memory for all
+    shared, alone = [*command, *FLAGS, *mode.flags, *includes], [*mode.instrumented]
+    if "clang" not in _version(command):
+        # g++ would unite the static variables of all copies of a library: also shared memory.
         shared.append("-fno-gnu-unique")
-        if mode == "address":  # else it guards no variable of a template
-            kernel_only = ["-fwhole-program"]
-    kernel = [*shared, *INSTRUMENTED[mode], *kernel_only, "-include", str(work / "kernel.hpp")]
-    _run([*kernel, "-c", str(work / "kernel.cpp"), "-o", str(work / "kernel.o")], source)
-    others = []
-    for part in PARTS[mode]:
-        others.append(str(work / f"{part}.o"))
-        _run([*shared, "-c", str(emulator / part), "-o", others[-1]], source)
-    linking = ["-shared"] if "-shared" in MODES[mode] else [*INSTRUMENTED[mode], "-rdynamic", "-ldl"]
-    _run([*command, str(work / "kernel.o"), *others, *linking, "-o", str(result)], source)
-    return result
+        if "-fsanitize=address" in alone:  # else it guards no variable of a template
+            alone.append("-fwhole-program")
+    alone += ["-include", str(work / "kernel.hpp")]
+    objects = []
+    for path, flags in ((work / "kernel.cpp", alone), *((emulator / p, []) for p in mode.parts)):
+        objects.append(str(work / f"{path.stem}.o"))
+        _run([*shared, *flags, "-c", str(path), "-o", objects[-1]], source)
+    linking = [*mode.instrumented, "-rdynamic", "-ldl"] if mode.program else ["-shared"]
+    _run([*command, *objects, *linking, "-o", str(work / "result")], source)
+    return work / "result"
 
 
 def _run(command: list[str], source: Source) -> None:
@@ -168,9 +202,11 @@ def _version(command: tuple[str, ...]) -> str:
     return done.stdout.strip()
 
 
-def _texts(source: Source) -> list[str]:
+def _texts(source: Source, mode: Mode) -> list[str]:
     """All that the result depends on beside the file: the emulator, and the headers."""
-    paths = [*(folder() / "emulator").glob("*.?pp"), *(folder() / "include").glob("*")]
+    emulator = folder() / "emulator"
+    paths = [emulator / part for part in mode.parts]
+    paths += [*emulator.glob("*.hpp"), *(folder() / "include").glob("*")]
     local = re.findall(r'^\s*#\s*include\s+"([^"]+)"', source.text, re.MULTILINE)
     paths += [source.path.parent / name for name in local]
     return [path.read_text() for path in sorted(set(paths)) if path.is_file()]
