@@ -1,8 +1,9 @@
-"""The command line: `minidl demo`, `minidl check`, `minidl doctor`."""
+"""The command line: `minidl demo`, `minidl check`, `minidl kernels`, `minidl doctor`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +14,7 @@ from minidl.errors import MinidlError
 COMMANDS = {
     "demo": ("minidl.demo.command", "train autoencoders and VAEs on digits, write a page"),
     "check": ("minidl.check_command", "check every op's derivatives against finite differences"),
+    "kernels": ("minidl.kernels_command", "list, check, explain and time the CUDA kernels"),
     "doctor": ("minidl.doctor", "say what this machine has, and what is missing"),
 }
 """Each command's module, imported only when it is called, and what it does."""
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MinidlError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

@@ -1,0 +1,207 @@
+"""All that can be found out about a rung without a GPU: gathered here, shown by others.
+
+The launches are caught, the accesses traced on the emulator, the machine code's needs read from
+what NVRTC compiled, and the blocks that fit onto a multiprocessor worked out from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from math import prod
+
+import numpy as np
+
+from minidl import nvrtc
+from minidl.cubin import Resources, resources
+from minidl.cuda_text import Source, whole_text
+from minidl.emulator.trace import Traffic, tracing
+from minidl.errors import ArgumentError, DeviceError, message
+from minidl.kernels.cases import Call, Case, cases_of, example
+from minidl.kernels_command.launches import Owners, caught, owners
+from minidl.kernels_command.occupancy import Occupancy, occupancy
+from minidl.ladder import Rung, ladders
+from minidl.launch import Launch
+
+REALS = {"float32": "float", "float64": "double"}
+"""What ``real`` is for each dtype."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a kernel asks of a multiprocessor; ``real`` is "any" where it does not depend on it."""
+
+    real: str
+    resources: Resources
+    occupancy: Occupancy | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A rung beside the others of its ladder, on the same call.
+
+    Attributes
+    ----------
+    rung : Rung
+    why_not : str
+        Why it does not fit the call; then there is nothing else.
+    sectors, ideal : float
+        32-byte sectors moved to and from global memory per element of the result, and how many
+        hold what was asked for.
+    wavefronts, best : float
+        Passes through shared memory per element of the result, and without conflicts of banks.
+    registers : int or None
+        Per thread, of the kernel that takes most.
+    """
+
+    rung: Rung
+    why_not: str = ""
+    sectors: float = 0
+    ideal: float = 0
+    wavefronts: float = 0
+    best: float = 0
+    registers: int | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A rung, on one call.
+
+    Attributes
+    ----------
+    rung : Rung
+    case : Case
+    dtype : str
+    arch : str
+    call : (arrays, settings)
+    launches : list of Launch
+    owners : list of Owners
+        Of each launch, who writes what.
+    needs : dict
+        By kernel, for float and for double.
+    not_compiled : str
+        Why there are no ``needs``.
+    traffic : dict
+        By kernel, its accesses line by line.
+    ladder : list of Compared
+    """
+
+    rung: Rung
+    case: Case
+    dtype: str
+    arch: str
+    call: Call
+    launches: list[Launch]
+    owners: list[Owners]
+    needs: dict[str, list[Needs]]
+    not_compiled: str
+    traffic: dict[str, list[Traffic]]
+    ladder: list[Compared] = field(default_factory=list)
+
+
+def explain(rung: Rung, case: Case, dtype: str, arch: str, ladder: bool = False) -> Explanation:
+    """Find out all about a rung on a case, and with ``ladder`` about those beside it."""
+    call = made(case, dtype)
+    reason = rung.why_not(*call[0], **call[1])
+    if reason:
+        raise ArgumentError(
+            message(
+                f"{rung.name} does not fit this call", reason, f"the call: {case.setting}, {dtype}"
+            )
+        )
+    launches = caught(rung, call)
+    needs, not_compiled = _needs(launches, arch)
+    beside = [_compared(other, call, arch) for other in ladders()[rung.op]] if ladder else []
+    return Explanation(
+        rung, case, dtype, arch, call, launches, owners(rung, call),
+        needs, not_compiled, traced(rung, call), beside,
+    )  # fmt: skip
+
+
+def made(case: Case, dtype: str) -> Call:
+    """The call of a case, always with the same numbers in it."""
+    return case.make(np.random.default_rng(0), np.dtype(dtype))
+
+
+def gpu_rung(op: str, case: Case, dtype: str) -> Rung:
+    """The rung that a GPU would use for a call."""
+    arrays, settings = made(case, dtype)
+    return [
+        rung for rung in ladders()[op]
+        if not rung.optional and not rung.why_not(*arrays, **settings)
+    ][-1]  # fmt: skip
+
+
+def fitting_case(rung: Rung, dtype: str) -> Case:
+    """The op's example, or where the rung does not fit it, the largest case that it fits."""
+    sizes = {}
+    for case in (example(rung.op), *cases_of(rung.op)):
+        arrays, settings = made(case, dtype)
+        if not rung.why_not(*arrays, **settings):
+            sizes[case] = np.inf if case is example(rung.op) else sum(a.size for a in arrays)
+    if not sizes:
+        raise ArgumentError(
+            message(f"{rung.name} fits no case in {dtype}", hint="try the other --dtype.")
+        )
+    return max(sizes, key=lambda case: sizes[case])
+
+
+def traced(rung: Rung, call: Call) -> dict[str, list[Traffic]]:
+    """The traffic of each kernel that a call runs."""
+    arrays, settings = call
+    with tracing() as trace:
+        rung.function(*arrays, **settings)
+    return {name: list(lines) for name, lines in trace.traffic.items()}
+
+
+def total(traffic: Iterable[Traffic], space: str) -> tuple[float, float]:
+    """Sectors or wavefronts in all: moved, and ideal."""
+    rows = [t for t in traffic if t.space == space]
+    return sum(t.moved for t in rows), sum(t.ideal for t in rows)
+
+
+# --- compiled ---
+
+
+@cache
+def _compiled(source: Source, real: str, arch: str) -> dict[str, Resources]:
+    return resources(nvrtc.compile(whole_text(source), source.name, arch, [f"-Dreal={real}"]))
+
+
+def _needs(launches: list[Launch], arch: str) -> tuple[dict[str, list[Needs]], str]:
+    needs = {}
+    try:
+        for launch in launches:
+            kernel, threads = launch.kernel, prod(launch.block)
+            rows = []
+            depends = any(parameter.type == "real" for parameter in kernel.parameters)
+            for real in REALS.values() if depends else ("any",):
+                given = launch.real if real == "any" else real
+                found = _compiled(kernel.source, given, arch)[kernel.name]
+                shared = found.shared + launch.shared
+                fits = occupancy(arch, threads, found.registers, shared)
+                rows.append(Needs(real, found, fits))
+            needs[kernel.name] = rows
+    except DeviceError as error:
+        return {}, str(error)
+    return needs, ""
+
+
+def _compared(rung: Rung, call: Call, arch: str) -> Compared:
+    arrays, settings = call
+    reason = rung.why_not(*arrays, **settings)
+    if reason:
+        return Compared(rung, reason)
+    launches = caught(rung, call)
+    rows = [row for rows in traced(rung, call).values() for row in rows]
+    result = rung.function(*arrays, **settings)
+    elements = (result[0] if isinstance(result, tuple) else result).size
+    needs, _ = _needs(launches, arch)
+    used = [n.resources.registers for each in needs.values() for n in each
+            if n.real in (launches[0].real, "any")]  # fmt: skip
+    (sectors, ideal), (wavefronts, best) = total(rows, "global"), total(rows, "shared")
+    return Compared(
+        rung, "", sectors / elements, ideal / elements, wavefronts / elements, best / elements,
+        max(used, default=None),
+    )  # fmt: skip
