@@ -193,7 +193,6 @@ def test_check_finds_nothing_wrong_with_a_right_rung(capsys):
     assert "nothing found" in out and "float64" in out and "Rungs: 1, with findings: 0" in out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", checking.SANITIZERS)
 def test_sanitizers_look_too(mode):
     if sanitize.available(mode):
