@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.emulator import sanitize
+from minidl.emulator import building, sanitize
 from minidl.emulator.sanitize import available, sanitizing
 from minidl.errors import ArgumentError, DeviceError
 from minidl.launch import kernels_of, launch
@@ -20,6 +20,10 @@ RACES, OVERRUNS = BROKEN / "sanitize_races.cu", BROKEN / "sanitize_overruns.cu"
 def needs(mode):
     missing = available(mode)
     return pytest.mark.skipif(bool(missing), reason=missing)
+
+
+BY_CLANG = bool(building.clang(building.compiler()))
+gpp = pytest.mark.skipif(BY_CLANG, reason="clang's sanitizers do not see this, or say less of it")
 
 
 def line_of(path, marker):
@@ -132,9 +136,11 @@ def overruns(name, by):
         ("of_an_argument", "reads x", 30, "reads 4 bytes at x[32], which has 32 elements"),
         ("of_an_output", "writes y", 30, "writes 4 bytes at y[32], which has 32 elements"),
         ("of_a_shared_array", "reads row", None, "reads 4 bytes at row[33], which has 32 elements"),
-        ("of_a_templates_array", "reads templated", None, "reads 4 bytes at templated[33]"),
+        pytest.param("of_a_templates_array", "reads templated", None,
+                     "reads 4 bytes at templated[33]", marks=gpp),
         ("of_dynamic_memory", "reads room", None, "reads 4 bytes at room[33]"),
-        ("of_registers", "reads own", 0, "reads 4 bytes beyond its own array own"),
+        pytest.param("of_registers", "reads own", 0, "reads 4 bytes beyond its own array own",
+                     marks=gpp),
     ],
 )
 def test_an_overrun_is_reported_with_its_line_and_the_array(name, marker, thread, what):
@@ -189,6 +195,7 @@ def test_one_array_as_two_arguments_is_one_array(mode):
     assert findings == [] and x.tolist() == [0, 4, 8, 12]
 
 
+@gpp
 @pytest.mark.parametrize("mode", [pytest.param(m, marks=needs(m)) for m in ("thread", "address")])
 def test_lines_are_found_without_the_sanitizers_own_search(mode, monkeypatch):
     pytest.importorskip("elftools")

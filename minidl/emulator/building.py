@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,6 +100,13 @@ def compiler() -> tuple[str, ...]:
     )
 
 
+def clang(command: tuple[str, ...]) -> int:
+    """The major version of a compiler that is clang, or built on it; 0 of any other."""
+    version = _version(command)
+    found = re.search(r"clang version (\d+)", version)
+    return int(found[1]) if found else int("clang" in version)
+
+
 def build(source: Source, real: str, mode: str = "plain") -> Path:
     """The library (or for the sanitizers, the program) of a .cu file, built at most once.
 
@@ -150,14 +156,14 @@ def _kept() -> Path:
 
 
 def _compile(
-    command: Sequence[str], text: str, source: Source, real: str, mode: Mode, work: Path
+    command: tuple[str, ...], text: str, source: Source, real: str, mode: Mode, work: Path
 ) -> Path:
     emulator = folder() / "emulator"
     (work / "kernel.cpp").write_text(text)
     (work / "kernel.hpp").write_text(f'#include "cuda.hpp"\n#define real {real}\n')
     includes = [f"-I{emulator}", f"-I{folder() / 'include'}", f"-I{source.path.parent}"]
     shared, alone = [*command, *FLAGS, *mode.flags, *includes], [*mode.instrumented]
-    if "clang" not in _version(command):
+    if not clang(command):
         # g++ would unite the static variables of all copies of a library: also shared memory.
         shared.append("-fno-gnu-unique")
         if "-fsanitize=address" in alone:  # else it guards no variable of a template
