@@ -16,7 +16,7 @@ import numpy as np
 
 import minidl
 import minidl.functional as F
-from minidl.lecture import arguments, table, write_metrics
+from minidl.lecture import add_device_argument, arguments, table, write_metrics
 
 X = np.array([0.5, -1.0, 2.0])
 TARGET = 1.0
@@ -24,7 +24,7 @@ TARGET = 1.0
 
 def loss_of(w, b):
     """The neuron's loss, for Tensors."""
-    s = F.sigmoid((w * X).sum() + b)
+    s = F.sigmoid((w * minidl.tensor(X, device=w.device)).sum() + b)
     return (s - TARGET) ** 2
 
 
@@ -52,18 +52,19 @@ def by_differences(w: np.ndarray, b: float, step: float = 1e-5) -> np.ndarray:
     return np.array(slopes)
 
 
-def by_autograd(w: np.ndarray, b: float) -> np.ndarray:
+def by_autograd(w: np.ndarray, b: float, device: str) -> np.ndarray:
     """One walk back through the graph."""
-    weights = minidl.tensor(w, requires_grad=True)
-    bias = minidl.tensor(np.array(b), requires_grad=True)
+    weights = minidl.tensor(w, device=device, requires_grad=True)
+    bias = minidl.tensor(np.array(b), device=device, requires_grad=True)
     loss_of(weights, bias).backward()
     return np.append(weights.grad.numpy(), bias.grad.numpy())
 
 
-def curvature(w: np.ndarray, b: float) -> tuple[float, float]:
+def curvature(w: np.ndarray, b: float, device: str) -> tuple[float, float]:
     """d^2 loss / db^2: the gradient's own gradient, and a difference of gradients by hand."""
-    bias = minidl.tensor(np.array(b), requires_grad=True)
-    (slope,) = minidl.grad(loss_of(minidl.tensor(w), bias), bias, create_graph=True)
+    bias = minidl.tensor(np.array(b), device=device, requires_grad=True)
+    weights = minidl.tensor(w, device=device)
+    (slope,) = minidl.grad(loss_of(weights, bias), bias, create_graph=True)
     (bend,) = minidl.grad(slope, bias)
     step = 1e-5
     return bend.item(), (by_hand(w, b + step)[-1] - by_hand(w, b - step)[-1]) / (2 * step)
@@ -71,16 +72,17 @@ def curvature(w: np.ndarray, b: float) -> tuple[float, float]:
 
 def main() -> None:
     parser = arguments(__doc__, "00_first_gradient")
+    add_device_argument(parser)
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
     w, b = rng.standard_normal(3), float(rng.standard_normal())
 
-    columns = by_hand(w, b), by_differences(w, b), by_autograd(w, b)
+    columns = by_hand(w, b), by_differences(w, b), by_autograd(w, b, args.device)
     names = ["d loss / d w0", "d loss / d w1", "d loss / d w2", "d loss / d b"]
     rows = [
         [name, *(f"{c[i]:+.12f}" for c in columns)] for i, name in enumerate(names)
     ]
-    bend, difference = curvature(w, b)
+    bend, difference = curvature(w, b, args.device)
     rows.append(["d2 loss / d b2", "", f"{difference:+.12f}", f"{bend:+.12f}"])
     print(table(["", "by hand", "finite differences", "autograd"], rows))
 

@@ -22,6 +22,7 @@ from minidl.lecture import (
     Digits,
     add_data_arguments,
     arguments,
+    beside,
     load_digits,
     table,
     train,
@@ -41,11 +42,11 @@ def squared_error(model: Autoencoder, batch: tuple[Tensor, ...]) -> Tensor:
     return F.mse_loss(model.decoder(model.encoder(x)), x, reduction="sum") / x.shape[0]
 
 
-def linear_error(digits: Digits, latent: int, epochs: int, seed: int) -> float:
+def linear_error(digits: Digits, latent: int, epochs: int, seed: int, device: str) -> float:
     """Squared error per held-out image of two linear maps, trained by Adam."""
-    model = mlp_autoencoder(digits.image, latent, hidden=())
+    model = mlp_autoencoder(digits.image, latent, hidden=()).to(device)
     train(model, digits, epochs, seed=seed, lr=3e-3, loss=squared_error)
-    return squared_error(model, (Tensor(digits.test_images),)).item()
+    return squared_error(model, (beside(model, digits.test_images),)).item()
 
 
 def pca_error(digits: Digits, latent: int) -> float:
@@ -67,7 +68,7 @@ def deep_error(model: Autoencoder, digits: Digits) -> float:
 def denoise(model: Autoencoder, batch: tuple[Tensor, ...]) -> Tensor:
     """Corrupt the images, ask for the clean ones."""
     (x,) = batch
-    return model.loss(x + NOISE * random.normal(x.shape), target=x)
+    return model.loss(x + NOISE * random.normal(x.shape, device=x.device), target=x)
 
 
 def main() -> None:
@@ -81,13 +82,13 @@ def main() -> None:
     strips = [shown]
     for latent in LATENTS:
         random.manual_seed(args.seed)
-        deep = mlp_autoencoder(digits.image, latent)
+        deep = mlp_autoencoder(digits.image, latent).to(args.device)
         train(deep, digits, epochs, seed=args.seed)
-        conv = conv_autoencoder(digits.image, latent)
+        conv = conv_autoencoder(digits.image, latent).to(args.device)
         train(conv, digits, epochs, seed=args.seed)
         errors = {
             "pca": pca_error(digits, latent),
-            "linear": linear_error(digits, latent, epochs, args.seed),
+            "linear": linear_error(digits, latent, epochs, args.seed, args.device),
             "deep": deep_error(deep, digits),
             "convolutional": deep_error(conv, digits),
         }
@@ -98,7 +99,7 @@ def main() -> None:
     print(table(["", "PCA", "linear", "deep", "convolutional"], rows))
 
     random.manual_seed(args.seed)
-    plain, denoising = (mlp_autoencoder(digits.image, 32) for _ in range(2))
+    plain, denoising = (mlp_autoencoder(digits.image, 32).to(args.device) for _ in range(2))
     train(plain, digits, epochs, seed=args.seed)
     train(denoising, digits, 2 * epochs, seed=args.seed, loss=denoise)
     rng = np.random.default_rng(args.seed)

@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from minidl import Tensor, no_grad, random
+from minidl import no_grad, random
 from minidl.demo.figures import bounds, decoded
 from minidl.lecture import (
     Digits,
     add_data_arguments,
     arguments,
+    beside,
     load_digits,
     table,
     train,
@@ -40,12 +41,13 @@ BETAS = (0.25, 1.0, 4.0)
 def rate_and_distortion(model: VAE, images: np.ndarray) -> tuple[float, float]:
     """KL and -log p(x|z), in nats per image."""
     with no_grad():
-        bound = model.elbo(Tensor(images), samples=8)
-    return float(bound.kl.data.mean()), -float(bound.log_likelihood.data.mean())
+        bound = model.elbo(beside(model, images), samples=8)
+    return bound.kl.mean().item(), -bound.log_likelihood.mean().item()
 
 
 def trained(model: VAE, digits: Digits, epochs: int, args: Any, beta: float = 1.0) -> VAE:
-    """The model after training, with the epoch count and seed of this run."""
+    """The model after training, with the epoch count, seed and device of this run."""
+    model.to(args.device)
     train(
         model,
         digits,

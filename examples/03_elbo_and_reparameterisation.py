@@ -27,6 +27,7 @@ from minidl.demo.figures import bounds
 from minidl.lecture import (
     add_data_arguments,
     arguments,
+    beside,
     load_digits,
     table,
     train,
@@ -39,12 +40,12 @@ WEIGHTS = (1, 4, 16, 64, 256, 1024)
 
 def reparameterised(model: VAE, x: Tensor, mean: np.ndarray, log_var: np.ndarray) -> np.ndarray:
     """One gradient by (mean, log_var) per row of mean, (S, 2 Z), by autograd."""
-    m = minidl.tensor(mean, requires_grad=True)
-    s = minidl.tensor(log_var, requires_grad=True)
+    m = minidl.tensor(mean, device=x.device, requires_grad=True)
+    s = minidl.tensor(log_var, device=x.device, requires_grad=True)
     f = model.log_likelihood(x.expand(len(mean), *x.shape[1:]), model.reparameterise(m, s))
     # Row i of f depends on row i of m and s alone, so the sum's gradient is every row's own.
     grad_m, grad_s = minidl.grad(f.sum(), (m, s))
-    return np.concatenate([grad_m.data, grad_s.data], 1)
+    return np.concatenate([grad_m.numpy(), grad_s.numpy()], 1)
 
 
 def score_function(
@@ -52,9 +53,9 @@ def score_function(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same by the score function: without, and with a baseline."""
     with no_grad():
-        z = model.reparameterise(Tensor(mean), Tensor(log_var))
-        f = model.log_likelihood(x.expand(len(mean), *x.shape[1:]), z).data[:, None]
-    distance = (z.data - mean) / np.exp(log_var / 2)
+        z = model.reparameterise(beside(model, mean), beside(model, log_var))
+        f = model.log_likelihood(x.expand(len(mean), *x.shape[1:]), z).numpy()[:, None]
+    distance = (z.numpy() - mean) / np.exp(log_var / 2)
     score = np.concatenate([distance / np.exp(log_var / 2), (distance**2 - 1) / 2], 1)
     # Each draw's baseline is the mean of the others, which leaves the estimate unbiased.
     baseline = (f.sum() - f) / (len(f) - 1)
@@ -68,7 +69,7 @@ def main() -> None:
     digits = load_digits(args.data, args.root, args.seed)
     epochs = 1 if args.dry_run else 100 if args.data == "digits" else 10
     random.manual_seed(args.seed)
-    model = mlp_vae(digits.image, 8, (128,), trials=digits.trials)
+    model = mlp_vae(digits.image, 8, (128,), trials=digits.trials).to(args.device)
     train(model, digits, epochs, seed=args.seed)
     model.eval()
 
@@ -81,9 +82,9 @@ def main() -> None:
     print(table(["", "bound"], [["ELBO", elbo], *weighted]))
 
     draws = 500 if args.dry_run else 20_000
-    x = Tensor(digits.test_images[:1])
+    x = beside(model, digits.test_images[:1])
     with no_grad():
-        mean, log_var = (np.repeat(t.data, draws, 0) for t in model.encode(x))
+        mean, log_var = (np.repeat(t.numpy(), draws, 0) for t in model.encode(x))
     plain, baseline = score_function(model, x, mean, log_var)
     estimates = {
         "score function": plain,

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info
 
 from minidl import __version__, nvrtc
 from minidl.compute import to_device
-from minidl.emulator.build import compiler
+from minidl.emulator.building import compiler
 from minidl.errors import DeviceError
 from minidl.fast import threads
 

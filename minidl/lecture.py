@@ -11,8 +11,9 @@ import numpy as np
 
 from minidl import Tensor, no_grad
 from minidl import data as readers
+from minidl.compute import to_device
 from minidl.data import ArrayDataset, DataLoader
-from minidl.errors import ArgumentError, message
+from minidl.errors import ArgumentError, DeviceError, message
 from minidl.models.autoencoder import Autoencoder
 from minidl.models.vae import VAE
 from minidl.optim import Adam
@@ -57,7 +58,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that choose the digits."""
+    """The flags that choose the digits, and where to train on them."""
     parser.add_argument(
         "--data",
         choices=("digits", "mnist"),
@@ -65,6 +66,30 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="scikit-learn's 8x8 digits, or MNIST (%(default)s)",
     )
     parser.add_argument("--root", type=Path, help="folder of MNIST's IDX files")
+    add_device_argument(parser)
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """The flag that says where to train."""
+    parser.add_argument(
+        "--device", type=usable_device, default="cpu", metavar="{cpu,cuda}",
+        help="where to train (%(default)s)",
+    )  # fmt: skip
+
+
+def usable_device(name: str) -> str:
+    """The name of a device, if this machine can use it; asked before anything is computed."""
+    try:
+        to_device(np.zeros(1), name)
+    except DeviceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name
+
+
+def beside(model: Any, array: np.ndarray) -> Tensor:
+    """The array as a Tensor, on the device where a model's weights are."""
+    weights = next(iter(model.parameters()), None)
+    return Tensor(to_device(array, "cpu" if weights is None else weights.device))
 
 
 def load_digits(data: str, root: Path | None, seed: int = 0) -> Digits:
@@ -117,6 +142,8 @@ def train(
 ) -> History:
     """Train on the training images with Adam, measuring the loss on the test images.
 
+    On the device where the model is: ``model.to("cuda")`` first, for a GPU.
+
     Parameters
     ----------
     model : Autoencoder or VAE
@@ -131,8 +158,9 @@ def train(
         Per epoch: ``loss`` and ``test_loss``, in nats per image.
     """
     loader = DataLoader(
-        ArrayDataset(digits.train_images), batch_size, shuffle=True, drop_last=True, seed=seed
-    )
+        ArrayDataset(digits.train_images), batch_size, shuffle=True, drop_last=True, seed=seed,
+        device=beside(model, digits.test_images[:0]).device,
+    )  # fmt: skip
 
     def validate(model: Any) -> dict[str, float]:
         return {"test_loss": mean_loss(model, digits.test_images)}
@@ -154,7 +182,7 @@ def mean_loss(model: Any, images: np.ndarray, batch: int = 500) -> float:
     """``model.loss`` over all images, in nats per image."""
     with no_grad():
         parts = [images[i : i + batch] for i in range(0, len(images), batch)]
-        return sum(model.loss(Tensor(x)).item() * len(x) for x in parts) / len(images)
+        return sum(model.loss(beside(model, x)).item() * len(x) for x in parts) / len(images)
 
 
 def write_metrics(out: Path, metrics: dict[str, Any]) -> Path:

@@ -62,7 +62,7 @@ def test_metrics_hold_the_bound_below_the_log_likelihood(demo):
 def test_manifold_is_spaced_by_the_inverse_gaussian():
     """A decoder that returns its code shows which codes were asked for."""
 
-    class Codes:
+    class Codes(nn.Module):
         def decode(self, z):
             return z
 

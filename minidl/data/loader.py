@@ -41,6 +41,9 @@ class DataLoader:
         Of the order and of the transforms; independent of ``manual_seed``.
     collate : callable, optional
         Makes a batch of a list of examples; default: each part stacked.
+    device : {"cpu", "cuda"}
+        Where the batches' Tensors are wanted. They are made on the CPU and moved when they are
+        handed out.
 
     Attributes
     ----------
@@ -58,6 +61,7 @@ class DataLoader:
         prefetch: int = 2,
         seed: int = 0,
         collate: Callable[[list[Example]], Any] | None = None,
+        device: str = "cpu",
     ):
         for name, value, least in (
             ("batch_size", batch_size, 1),
@@ -72,6 +76,7 @@ class DataLoader:
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.drop_last = shuffle, drop_last
         self.workers, self.prefetch, self.collate = workers, prefetch, collate
+        self.device = device
         self.seed = int(seed)  # which JSON can hold, as it cannot NumPy's integers
         self.epoch = 0
         self._position = 0  # batches of this epoch that have been handed out
@@ -99,7 +104,7 @@ class DataLoader:
 
         for batch in self._ahead(prepare, wanted) if self.workers else map(prepare, wanted):
             self._position += 1
-            yield batch
+            yield _moved(batch, self.device)
         self.epoch, self._position = epoch + 1, 0
 
     def _order(self) -> np.ndarray:
@@ -165,6 +170,15 @@ class DataLoader:
         if 0 < position == len(self):  # the epoch's end, before it was noticed
             epoch, position = epoch + 1, 0
         self.epoch, self._position, self.seed, self._loaded = epoch, position, seed, True
+
+
+def _moved(batch: Any, device: str) -> Any:
+    """The batch with its Tensors on a device; a ``collate`` may have made anything of it."""
+    if isinstance(batch, Tensor):
+        return batch.to(device) if batch.device != device else batch
+    if type(batch) in (tuple, list):
+        return type(batch)(_moved(part, device) for part in batch)
+    return batch
 
 
 def stacked(examples: list[Example]) -> Batch:

@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"  {trained.name:15} held-out loss {loss:7.2f} nats   {trained.seconds:5.1f} s",
               flush=True)
 
-    experiment = run(digits, recipe, args.seed, args.out, args.resume, tell)
+    experiment = run(digits, recipe, args.seed, args.out, args.resume, args.device, tell)
     random.manual_seed(args.seed)
     metrics = measure(experiment, digits, args.seed)
     metrics["seconds"] = round(time.perf_counter() - start, 1)

@@ -66,6 +66,7 @@ def run(
     seed: int,
     out: Path,
     resume: bool = False,
+    device: str = "cpu",
     report: Callable[[Trained], Any] = lambda trained: None,
 ) -> Experiment:
     """Train the four models, telling ``report`` of each as it is done.
@@ -76,7 +77,7 @@ def run(
     def trained(name: str, build: Callable[[], Autoencoder | VAE]) -> Trained:
         start = time.perf_counter()
         random.manual_seed(seed)
-        model = build()
+        model = build().to(device)
         history = train(
             model,
             digits,

@@ -6,8 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from minidl import Tensor, no_grad
+from minidl import no_grad
 from minidl.errors import MinidlError
+from minidl.lecture import beside
 from minidl.models.autoencoder import Autoencoder
 from minidl.models.vae import VAE
 
@@ -15,14 +16,14 @@ from minidl.models.vae import VAE
 def codes_of(model: Autoencoder | VAE, images: np.ndarray) -> np.ndarray:
     """The code of each image: z, or the mean of q(z|x). (N, C, H, W) -> (N, Z)."""
     with no_grad():
-        code = model.encode(Tensor(images))
-    return (code[0] if isinstance(code, tuple) else code).data
+        code = model.encode(beside(model, images))
+    return (code[0] if isinstance(code, tuple) else code).numpy()
 
 
 def decoded(model: Autoencoder | VAE, codes: np.ndarray) -> np.ndarray:
     """The image of each code. (N, Z) -> (N, C, H, W)."""
     with no_grad():
-        return model.decode(Tensor(codes.astype(np.float32))).data
+        return model.decode(beside(model, codes.astype(np.float32))).numpy()
 
 
 def manifold(model: VAE, side: int = 20) -> np.ndarray:
@@ -54,7 +55,7 @@ def traversals(model: VAE, start: np.ndarray, order: np.ndarray, steps: int = 11
 def kl_per_latent(model: VAE, images: np.ndarray) -> np.ndarray:
     """How many nats each latent carries, on average over images: shape (Z,)."""
     with no_grad():
-        mean, log_var = (t.data.astype(float) for t in model.encode(Tensor(images)))
+        mean, log_var = (t.numpy().astype(float) for t in model.encode(beside(model, images)))
     return (0.5 * (mean**2 + np.exp(log_var) - log_var - 1)).mean(0)
 
 
@@ -98,7 +99,7 @@ def bounds(
     elbos, logs = [], []
     with no_grad():
         for start in range(0, len(images), batch):
-            x = Tensor(images[start : start + batch])
-            elbos.append(model.elbo(x, samples=16).value.data)
-            logs.append(model.log_prob(x, samples).data)
+            x = beside(model, images[start : start + batch])
+            elbos.append(model.elbo(x, samples=16).value.numpy())
+            logs.append(model.log_prob(x, samples).numpy())
     return np.concatenate(elbos), np.concatenate(logs)

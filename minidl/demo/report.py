@@ -112,8 +112,8 @@ def decoder_layers(decoder: nn.Sequential) -> list[dict[str, Any]]:
             layers.append({
                 "inputs": layer.in_features,
                 "outputs": layer.out_features,
-                "weight": _base64(layer.weight.data),
-                "bias": _base64(layer.bias.data),
+                "weight": _base64(layer.weight.detach().numpy()),
+                "bias": _base64(layer.bias.detach().numpy()),
                 "activation": "sigmoid",
             })
         elif type(layer) in _ACTIVATIONS and layers:

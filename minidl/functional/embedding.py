@@ -46,9 +46,11 @@ def one_hot(indices: Any, num_classes: int = -1) -> Tensor:
     """
     indices = as_tensor(indices)
     xp = xp_of(indices.data)
-    classes = int(indices.data.max(initial=-1)) + 1 if num_classes == -1 else num_classes
+    given = indices.data
+    largest = int(given.max()) if given.size and num_classes == -1 else -1
+    classes = largest + 1 if num_classes == -1 else num_classes
     _check_classes("one_hot", indices, classes)
-    return Tensor((indices.data[..., None] == xp.arange(classes)).astype(xp.int64))
+    return Tensor((given[..., None] == xp.arange(classes)).astype(xp.int64))
 
 
 def _check_classes(who: str, indices: Tensor, count: int) -> None:

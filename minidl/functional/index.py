@@ -53,6 +53,8 @@ def getitem(x: Any, index: Any) -> Tensor:
     parts = index if isinstance(index, tuple) else (index,)
     plain = tuple(p.data if isinstance(p, Tensor) else p for p in parts)
     plain = tuple(np.asarray(p) if isinstance(p, list) else p for p in plain)
+    # Places are moved to where x is: once, and not at each use.
+    plain = tuple(xp_of(x.data).asarray(p) if hasattr(p, "dtype") else p for p in plain)
     arrays = [p for p in plain if hasattr(p, "dtype")]
     if any(a.dtype.kind not in "iub" for a in arrays):
         raise DtypeError(
@@ -93,7 +95,7 @@ class TakeAlong(Linear):
         if self.index.shape[self.axis] == 1:
             xp.put_along_axis(x, self.index, y, self.axis)
             return x
-        places = list(xp.indices(y.shape, sparse=True))
+        places = [xp.arange(n).reshape(n, *[1] * (y.ndim - a - 1)) for a, n in enumerate(y.shape)]
         places[self.axis] = self.index
         xp.add.at(x, tuple(places), y)
         return x

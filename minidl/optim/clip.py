@@ -31,11 +31,11 @@ def clip_grad_norm_(
     grads = [p.grad.data for p in _list(parameters) if p.grad is not None]
     if not grads:
         return 0.0
-    if norm_type == math.inf:
-        norm = max(float(abs(g).max(initial=0)) for g in grads)
-    else:
-        norms = [float((abs(g) ** norm_type).sum()) for g in grads]
-        norm = math.fsum(norms) ** (1 / norm_type)
+    # Each array's share, then all of them read at once: a GPU is waited for one time.
+    largest = norm_type == math.inf
+    shares = [abs(g).max() if largest else (abs(g) ** norm_type).sum() for g in grads if g.size]
+    read = xp_of(grads[0]).stack(shares).tolist() if shares else [0.0]
+    norm = max(read) if largest else math.fsum(read) ** (1 / norm_type)
     scale = max_norm / (norm + 1e-6)
     if scale < 1:
         for g in grads:

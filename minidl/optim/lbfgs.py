@@ -104,7 +104,7 @@ class _Iterations:
         group, memory = self.group, self.memory
         first = self._loss()
         value, gradient = float(first), self._gradient()
-        if abs(gradient).max(initial=0) <= group["tolerance_grad"]:
+        if not gradient.size or abs(gradient).max() <= group["tolerance_grad"]:
             return first
         done = 0
         while done < group["max_iter"]:

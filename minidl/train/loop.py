@@ -213,15 +213,22 @@ class _Run:
                     hint="reduce it with .mean() or .sum().",
                 )
             )
-        value = float(loss.item())
-        if not math.isfinite(value):
-            raise self._divergence(f"the loss is {value} at step {self.at.step + 1}")
+        # A GPU computes the loss while the walk back is being queued: it is waited for after that.
+        value = self._finite(loss) if loss.device == "cpu" else None
         loss.backward()
+        if value is None:
+            value = self._finite(loss)
         if self.clip is not None:
             self.clip(list(self.model.parameters()))
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
+        return value
+
+    def _finite(self, loss: Tensor) -> float:
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise self._divergence(f"the loss is {value} at step {self.at.step + 1}")
         return value
 
     def end_epoch(self, interrupt: Interrupt, last: bool) -> None:
