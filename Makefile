@@ -9,7 +9,7 @@ ARGS ?=
 ONE_THREAD = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
 WORKERS ?= auto
 
-.PHONY: demo test test-all lint check bench clean
+.PHONY: demo test test-all lint check bench gpu-check bench-gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -30,6 +30,16 @@ check: $(VENV)/demo.stamp
 
 bench: $(VENV)/test.stamp
 	$(RUN) benchmarks/run.py $(ARGS)
+
+# On a machine with a GPU. A Python with NumPy, CuPy and PyTorch is enough: nothing is installed.
+GPU_PYTHON ?= $(firstword $(wildcard $(RUN)) $(PYTHON))
+
+gpu-check:
+	$(GPU_PYTHON) benchmarks/gpu/check.py $(ARGS)
+
+bench-gpu:
+	$(GPU_PYTHON) benchmarks/gpu/check.py --only machine ladders convolutions layers training \
+		names $(ARGS)
 
 # The stamps make a second call start at once.
 $(VENV)/bin/python:

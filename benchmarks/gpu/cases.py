@@ -1,0 +1,142 @@
+"""What is timed on a GPU, the most important first, with predictions written before measuring.
+
+A prediction is the ratio minidl / PyTorch (its faster layout) on an H100 or H200. The reasoning:
+cuDNN's float32 kernels live under 67 TFLOP/s and reach 42 to 48, and more with Winograd; three
+TF32 products by mma.sync reach 45 to 60 in a first version. In TF32, cuDNN uses Hopper's wgmma and
+reaches 200 to 300, where mma.sync of this kind has been seen 3 to 6 times slower than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import Layer, indices, places, positive
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution: its three corners are timed.
+
+    Attributes
+    ----------
+    name : str
+    n, c, o, h, k, stride, padding : int
+        Images of h by h pixels, windows of k by k.
+    strict, tf32 : (y, x, w)
+        The predicted ratio of each corner: full float32 on both sides, and TF32.
+    """
+
+    name: str
+    n: int
+    c: int
+    o: int
+    h: int
+    k: int
+    stride: int
+    padding: int
+    strict: tuple[float, float, float]
+    tf32: tuple[float, float, float]
+
+    @property
+    def i(self) -> int:
+        """Rows, and columns, of the output."""
+        return (self.h + 2 * self.padding - self.k) // self.stride + 1
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {
+            "x": (self.n, self.c, self.h, self.h),
+            "w": (self.o, self.c, self.k, self.k),
+            "y": (self.n, self.o, self.i, self.i),
+        }
+
+    @property
+    def flops(self) -> float:
+        """Operations of each corner, as the formula counts them."""
+        return 2.0 * self.n * self.o * self.i**2 * self.c * self.k**2
+
+    @property
+    def bytes(self) -> int:
+        """Of the three arrays together."""
+        return 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    def predicted(self, mode: str, corner: str) -> float:
+        return getattr(self, mode)["yxw".index(corner)]
+
+
+#    name, n, c, o, h, k, stride, padding, strict (y, x, w), tf32 (y, x, w)
+CONVOLUTIONS = [
+    Conv("U-Net, level 1", 16,  64,  64, 256, 3, 1, 1, (0.9, 0.9, 1.1), (3.0, 3.0, 3.0)),
+    Conv("U-Net, level 3", 16, 256, 256,  64, 3, 1, 1, (0.9, 0.9, 1.0), (4.0, 4.0, 3.5)),
+    Conv("VDSR, between", 64,  64,  64,  41, 3, 1, 1, (1.0, 1.0, 1.2), (3.0, 3.0, 3.0)),
+    Conv("VAE, 4x4, step 2", 128,  32,  64,  32, 4, 2, 1, (0.8, 0.8, 1.2), (2.0, 2.0, 2.5)),
+    Conv("VGG, 128 channels", 1, 128, 128, 256, 3, 1, 1, (1.0, 1.0, 1.1), (3.5, 3.5, 3.0)),
+    Conv("VGG, 512 channels", 1, 512, 512,  64, 3, 1, 1, (1.3, 1.3, 1.2), (4.0, 4.0, 4.0)),
+    Conv("U-Net, 2x2, step 2", 16, 256, 512, 128, 2, 2, 0, (0.8, 0.8, 1.0), (3.0, 3.0, 3.0)),
+    Conv("first layer", 16,   3,  64, 256, 3, 1, 1, (1.5, 2.0, 1.5), (1.5, 2.0, 1.5)),
+    Conv("last layer of VDSR", 64,  64,   1,  41, 3, 1, 1, (1.0, 1.0, 1.5), (1.0, 1.0, 1.5)),
+    Conv("1x1", 16, 256,  64,  64, 1, 1, 0, (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)),
+    Conv("SegNet, level 1", 8,  64,  64, 360, 3, 1, 1, (0.9, 0.9, 1.1), (3.0, 3.0, 3.0)),
+]  # fmt: skip
+"""The tf32 race is run for the first ones when all strict ones are done."""
+
+TF32 = 4
+"""How many of them."""
+
+MAP = (16, 64, 256, 256)
+"""67 million numbers, 268 MB: far beyond the cache."""
+SMALL = (16, 64, 128, 128)
+
+
+def gram(F: Any, x: Any) -> Any:
+    """x x^T over the pixels, by either library's own way."""
+    own = getattr(F, "gram_matrix", None) or getattr(F, "gram", None)
+    flat = x.flatten(2)
+    return own(x) if own else flat @ flat.transpose(1, 2)
+
+
+LAYERS = [
+    Layer("max-pool2d", lambda F, x: F.max_pool2d(x, 2, return_indices=True), {"x": MAP}, 1.0),
+    Layer("max-unpool2d", lambda F, x, indices: F.max_unpool2d(x, indices, 2),
+          {"x": SMALL, "indices": SMALL}, 1.0, draw={"indices": indices}),
+    Layer("batch-norm", lambda F, x, mean, var, weight, bias: F.batch_norm(
+              x, mean, var, weight, bias, training=True),
+          {"x": MAP, "running_mean": (64,), "running_var": (64,), "weight": (64,), "bias": (64,)},
+          1.6, draw={"running_var": positive}, fixed=("running_mean", "running_var")),
+    Layer("bilinear-x2", lambda F, x: F.interpolate(
+              x, scale_factor=2, mode="bilinear", align_corners=False), {"x": SMALL}, 0.9),
+    Layer("bicubic-x2", lambda F, x: F.interpolate(
+              x, scale_factor=2, mode="bicubic", align_corners=False), {"x": SMALL}, 0.6),
+    Layer("nearest-x2", lambda F, x: F.interpolate(x, scale_factor=2, mode="nearest"),
+          {"x": SMALL}, 1.0),
+    Layer("grid-sample", lambda F, x, grid: F.grid_sample(
+              x, grid, mode="bilinear", align_corners=False),
+          {"x": (16, 64, 64, 64), "grid": (16, 64, 64, 2)}, 6.0, draw={"grid": places}),
+    Layer("avg-pool2d", lambda F, x: F.avg_pool2d(x, 2), {"x": MAP}, 1.2),
+    Layer("group-norm", lambda F, x, weight, bias: F.group_norm(x, 8, weight, bias),
+          {"x": MAP, "weight": (64,), "bias": (64,)}, 1.6),
+    Layer("layer-norm", lambda F, x, weight, bias: F.layer_norm(x, (1024,), weight, bias),
+          {"x": (65536, 1024), "weight": (1024,), "bias": (1024,)}, 1.6),
+    Layer("gram, 128 channels", gram, {"x": (4, 128, 256, 256)}, 1.3),
+    Layer("relu", lambda F, x: F.relu(x), {"x": MAP}, 1.3),
+]  # fmt: skip
+"""One line each, run by both libraries; forward and backward."""
+
+
+def models() -> dict[str, Callable[[], Any]]:
+    """Every model of ``minidl.models``, for images of 28 by 28."""
+    from minidl.models.autoencoder import conv_autoencoder, mlp_autoencoder
+    from minidl.models.vae import conv_vae, mlp_vae
+
+    image = (1, 28, 28)
+    return {
+        "autoencoder, fully connected": lambda: mlp_autoencoder(image),
+        "autoencoder, convolutional": lambda: conv_autoencoder(image),
+        "VAE, fully connected": lambda: mlp_vae(image),
+        "VAE, Gaussian decoder": lambda: mlp_vae(image, likelihood="gaussian"),
+        "VAE, convolutional": lambda: conv_vae(image),
+    }

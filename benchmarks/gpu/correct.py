@@ -1,0 +1,233 @@
+"""Is it right on a GPU? Every rung against NumPy, every op's derivatives, models in training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu.report import Rows
+
+DTYPES = ("float32", "float64")
+
+
+# --- every rung ---
+
+
+def kernels(rows: Rows) -> None:
+    """Each rung on each case that it fits, in both types: near NumPy, and twice the same bits."""
+    from minidl.ladder import ladders
+
+    done = rows.done()
+    for rung in (rung for ladder in ladders().values() for rung in ladder):
+        if rung.name in done:
+            continue
+        if rows.left() < 0:
+            rows.add(rung.name, None, "left out: no time")
+            continue
+        with rows.judged(rung.name):
+            _rung(rows, rung)
+
+
+def _rung(rows: Rows, rung: Any) -> None:
+    from minidl.kernels.cases import cases_of
+
+    errors, wrong, count = dict.fromkeys(DTYPES, 0.0), [], 0
+    for dtype in DTYPES:
+        for case in cases_of(rung.op):
+            arrays, settings = case.make(np.random.default_rng(0), np.dtype(dtype))
+            there, known = on_gpu(arrays, settings)
+            if rung.why_not(*there, **known):
+                continue
+            count += 1
+            found, again = (called(rung.function, there, known) for _ in range(2))
+            expected = in_double(rung.op, arrays, settings)
+            error = max(map(difference, found, expected))
+            errors[dtype] = max(errors[dtype], error)
+            if error > tolerance(rung, dtype):
+                wrong.append(f"{case.setting}, {dtype}: off by {error:.1e}")
+            if [a.tobytes() for a in found] != [a.tobytes() for a in again]:
+                wrong.append(f"{case.setting}, {dtype}: other bits at the second time")
+    told = ", ".join(f"{dtype} {error:.0e}" for dtype, error in errors.items())
+    rows.add(rung.name, not wrong, f"{count} cases, {told}" + "".join(f"; {w}" for w in wrong[:3]),
+             errors=errors, cases=count, wrong=wrong)  # fmt: skip
+
+
+def tolerance(rung: Any, dtype: str) -> float:
+    """Relative to the largest number of a result; the optional rungs round to TF32."""
+    if rung.optional:
+        return 2e-3
+    return 1e-12 if dtype == "float64" else 1e-5
+
+
+def on_gpu(arrays: Any, settings: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The arrays of a call, also those among its settings, as CuPy's."""
+    from minidl.compute import is_array, to_device
+
+    known = {k: to_device(v, "cuda") if is_array(v) else v for k, v in settings.items()}
+    return [to_device(a, "cuda") for a in arrays], known
+
+
+def called(function: Callable[..., Any], arrays: Any, settings: Any) -> tuple[np.ndarray, ...]:
+    """What a call gives, as NumPy's arrays; memory for it starts as NaN, where that can be done."""
+    import cupy
+
+    # The pool hands freed memory out again: what a kernel forgets to write shows.
+    for size in {max(a.nbytes, 1) for a in arrays}:
+        cupy.full(-(-size // 4), cupy.nan, cupy.float32)
+    result = function(*arrays, **settings)
+    return tuple(cupy.asnumpy(r) for r in (result if isinstance(result, tuple) else (result,)))
+
+
+def in_double(op: str, arrays: Any, settings: Any) -> tuple[np.ndarray, ...]:
+    """The reference, by NumPy in float64."""
+    from minidl import reference
+
+    wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no images
+        result = getattr(reference, op)(*wide, **settings)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, relative to the largest number expected; NaN equals NaN."""
+    if found.shape != expected.shape:
+        return float("inf")
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    if same.all():
+        return 0.0
+    gap = np.abs(np.where(same, 0, found - expected)).max()
+    largest = float(np.nanmax(np.abs(expected)))
+    return float(gap / largest) if np.isfinite(gap) and largest else float("inf")
+
+
+# --- derivatives ---
+
+
+def gradients(rows: Rows) -> None:
+    """Derivatives of first and second order on the GPU, in float64, against finite differences.
+
+    The differences are the CPU's: they need thousands of calls, and take no derivative.
+    """
+    from minidl.samples import all_samples
+
+    words = ("conv", "pool", "interpol", "sample", "norm", "gram")  # what has kernels, first
+    samples = sorted(all_samples(), key=lambda s: not any(word in s.op for word in words))
+    done, left_out = rows.done(), []
+    for sample in samples:
+        if sample.name in done:
+            continue
+        if rows.left() < 0:
+            left_out.append(sample.name)
+            continue
+        with rows.judged(sample.name):
+            errors = [on_both(sample, order) for order in (1, 2) if order <= sample.orders]
+            rows.add(sample.name, True, "orders 1 and 2 off by at most "
+                     + ", ".join(f"{error:.0e}" for error in errors), errors=errors)  # fmt: skip
+    if left_out:
+        rows.add("left out", None, f"no time for {len(left_out)}: {', '.join(left_out[:8])} ...")
+
+
+def on_both(sample: Any, order: int) -> float:
+    """Finite differences on the CPU, the derivative on the GPU; the largest error.
+
+    Raises
+    ------
+    GradientError
+        If they do not agree.
+    """
+    from dataclasses import replace
+
+    from minidl.check import compare_sample, measure_sample
+
+    measured = measure_sample(sample, order)
+    there = measure_nothing(replace(sample, call=moved(sample.call)), order)
+    measured.function = there
+    return compare_sample(measured, "float64").error
+
+
+def measure_nothing(sample: Any, order: int) -> Callable[..., Any]:
+    """The function that ``measure_sample`` would differentiate, without the differences."""
+    import minidl.check as check
+    import minidl.functional as F
+
+    function: Callable[..., Any] = partial(sample.call, F)
+    arrays = [a.astype(np.float32).astype(np.float64) for a in sample.inputs(0)]
+    for i in range(order - 1):
+        function, arrays = check._gradient_of(function, arrays, i)
+    return function
+
+
+def moved(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A sample's line, with its Tensors and what stands in it on the GPU; results come back."""
+
+    def there(F: Any, *tensors: Any) -> Any:
+        found = call(OnGpu(F), *(t.to("cuda") for t in tensors))
+        several = isinstance(found, (tuple, list))
+        back = [y.to("cpu") for y in (found if several else [found])]
+        return tuple(back) if several else back[0]
+
+    return there
+
+
+class OnGpu:
+    """``minidl.functional``, which moves NumPy arrays among its arguments to the GPU first."""
+
+    def __init__(self, functions: Any):
+        self._functions = functions
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._functions, name)
+
+        def call(*given: Any, **settings: Any) -> Any:
+            return function(*map(_there, given), **{k: _there(v) for k, v in settings.items()})
+
+        return call
+
+
+def _there(value: Any) -> Any:
+    from minidl import Tensor, tensor
+
+    if type(value) in (list, tuple) and any(isinstance(v, Tensor) for v in value):
+        return type(value)(map(_there, value))
+    if isinstance(value, np.ndarray):
+        return tensor(value, device="cuda")
+    return value.to("cuda") if isinstance(value, Tensor) and value.device == "cpu" else value
+
+
+# --- models ---
+
+
+def models(rows: Rows) -> None:
+    """A few steps of every model, from the same numbers, on the CPU and on the GPU."""
+    from benchmarks.gpu import cases
+
+    for name, build in cases.models().items():
+        with rows.judged(name):
+            here, there = (losses(build, device) for device in ("cpu", "cuda"))
+            error = max(abs(a - b) / abs(a) for a, b in zip(here, there, strict=True))
+            rows.add(name, error <= 1e-5, f"losses {', '.join(f'{v:.4f}' for v in there)}, "
+                     f"off by {error:.1e}", cpu=here, cuda=there)  # fmt: skip
+
+
+def losses(build: Callable[[], Any], device: str, steps: int = 4) -> list[float]:
+    """The losses of the first steps of Adam."""
+    import minidl
+    from minidl import optim
+
+    minidl.manual_seed(0)
+    model = build().to(device)
+    optimizer = optim.Adam(model.parameters())
+    images = np.random.default_rng(0).random((32, 1, 28, 28), np.float32)
+    x, found = minidl.tensor(images, device=device), []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model.loss(x)
+        loss.backward()
+        optimizer.step()
+        found.append(float(loss.item()))
+    return found
