@@ -8,6 +8,9 @@ ARGS ?=
 # small models are too small to share.
 ONE_THREAD = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
 WORKERS ?= auto
+# The emulator needs a C++ compiler: where the system has none, one comes as a package.
+COMMA = ,
+COMPILER = $(if $(shell command -v g++ || command -v clang++),,$(COMMA)compiler)
 
 .PHONY: demo test test-all lint check bench gpu-check bench-gpu clean
 .DELETE_ON_ERROR:
@@ -50,7 +53,7 @@ $(VENV)/demo.stamp: pyproject.toml setup.py | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml setup.py | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[demo,test]"
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[demo,test$(COMPILER)]"
 	touch $@
 
 clean:

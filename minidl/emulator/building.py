@@ -181,10 +181,10 @@ def _compile(
 def _run(command: list[str], source: Source) -> None:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        lines = _quoted(done.stderr, source)
+        lines, name = _quoted(done.stderr, source), "zig" if "ziglang" in command else command[0]
         raise KernelError(
             message(
-                f"{source.name} does not compile for the emulator ({' '.join(command[:1])})",
+                f"{source.name} does not compile for the emulator ({name})",
                 *lines[:40],
             )
         )
