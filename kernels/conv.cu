@@ -239,6 +239,7 @@ struct PixelCorner : Extent {
     Right right;
     T* result;
     int height, width, stored;
+    static constexpr bool TOGETHER = true;  // the columns of a row
     // The element in column 0 of a row; the next column lies column_step() further.
     __device__ T* row(int index) const {
         const Axis &down = left.down, &across = left.across;
@@ -283,6 +284,7 @@ struct WeightCorner : Extent {
     PatchColumns<T> left;
     Stored<T, false> right;
     T* partial;
+    static constexpr bool TOGETHER = false;
     __device__ T* row(int index) const { return partial + index; }
     __device__ int column_step() const { return rows; }
 };
@@ -420,6 +422,24 @@ __device__ void read(T* to, const T* from) {
     }
 }
 
+// V neighbouring columns of a row. At once where they lie together and all rows are whole packs: one by one, they
+// would fill a part of each sector at a time.
+template <int V, class Corner, typename T>
+__device__ void write(const Corner& corner, T* row, int column, const T* values) {
+    if constexpr (V == PACK && Corner::TOGETHER) {
+        if (corner.columns % PACK == 0) {
+            Pack pack;
+#pragma unroll
+            for (int e = 0; e < PACK; e++) pack.v[e] = values[e];
+            if (column < corner.columns) store_pack(row + column, pack);
+            return;
+        }
+    }
+#pragma unroll
+    for (int e = 0; e < V; e++)
+        if (column + e < corner.columns) row[(column + e) * corner.column_step()] = values[e];
+}
+
 // 16 x 16 threads compute ROWS x COLUMNS results. The r-th row of thread t is r / W * 16 W + t W + r mod W: W
 // together, for a read of W at once; neighbouring threads read neighbouring words, so no bank is hit twice.
 // Lines end in 2 words (v3, as in v2) or 4 (v4, so that packs stay aligned; turned packs then write to bank
@@ -460,9 +480,9 @@ __device__ void register_tile_of(const Corner& corner, T* memory) {
         if (row >= corner.rows) continue;
         T* result = corner.row(row);
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            const int column = first_column + n / V * 16 * V + across * V + n % V;
-            if (column < corner.columns) result[column * corner.column_step()] = sum[m][n];
+        for (int n = 0; n < N; n += V) {
+            const int column = first_column + n / V * 16 * V + across * V;
+            write<V>(corner, result, column, sum[m] + n);
         }
     }
 }

@@ -66,6 +66,23 @@ struct Product {
     __device__ void store(int row, int column, real sum) const {
         if (row < left.outers && column < right.outers) result[row * right.outers + column] = sum;
     }
+    // The same for EACH neighbours, the first of them at a multiple of EACH: 16 bytes at once where rows are
+    // whole packs, since 4 bytes each from threads that are 16 apart would fill a quarter of every sector.
+    __device__ void store(int row, int column, const real (&sums)[EACH]) const {
+#pragma unroll
+        for (int e = 0; e < EACH; e += PACK) {
+            if (right.outers % PACK == 0) {
+                Pack pack;
+#pragma unroll
+                for (int v = 0; v < PACK; v++) pack.v[v] = sums[e + v];
+                if (row < left.outers && column + e < right.outers)
+                    store_pack(result + row * right.outers + column + e, pack);
+            } else {
+#pragma unroll
+                for (int v = 0; v < PACK; v++) store(row, column + e + v, sums[e + v]);
+            }
+        }
+    }
 };
 
 typedef Product<Matrix<true>, Matrix<true>> ProductY;
@@ -189,10 +206,7 @@ __device__ void register_tile(const Product& product) {
         __syncthreads();
     }
 #pragma unroll
-    for (int i = 0; i < EACH; i++)
-#pragma unroll
-        for (int j = 0; j < EACH; j++)
-            product.store(first_row + row + i, first_column + column + j, sum[i][j]);
+    for (int i = 0; i < EACH; i++) product.store(first_row + row + i, first_column + column, sum[i]);
 }
 
 // ------------------------------------------------------------------------------ The kernels of corner y

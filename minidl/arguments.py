@@ -3,7 +3,7 @@
 Three traps of a raw launch are closed here: it takes a Python integer for 64 bits, it ignores
 strides, and it checks nothing. So numbers become exactly as wide as they are declared, or are
 refused where that would change them; arrays must have the declared type; and what is only read is
-copied into the declared layout where it is laid out otherwise.
+copied where it is not laid out as declared, or starts at an address that packs cannot be read from.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from minidl.windows import Windows
 
 LARGEST = 2**31 - 1
 """Elements of an array, at most: kernels index with int."""
+
+PACK = 16
+"""Bytes that a thread reads at once, at most; an array must start at a multiple of it."""
 
 FROM_NHWC, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 """The axes of an array that lies channels last, from and to the order of its memory."""
@@ -97,7 +100,9 @@ def _array(kernel: Kernel, parameter: Parameter, value: Any, real: str) -> Array
     if parameter.layout == "NHWC" and value.ndim == 4:
         value = value.transpose(TO_NHWC)
     if parameter.const:
-        return value if value.flags.c_contiguous else xp_of(value).ascontiguousarray(value)
+        if not value.flags.c_contiguous:
+            return xp_of(value).ascontiguousarray(value)
+        return value.copy() if address_of(value) % PACK else value
     if not value.flags.c_contiguous or not getattr(value.flags, "writeable", True):
         laid = f"its axes as {parameter.layout}: shape {value.shape}, strides {value.strides}"
         raise refused(
@@ -107,6 +112,11 @@ def _array(kernel: Kernel, parameter: Parameter, value: Any, real: str) -> Array
             hint="an output is contiguous and writable; empty_nhwc makes one declared NHWC.",
         )
     return value
+
+
+def address_of(array: Array) -> int:
+    """Where the memory of an array starts."""
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
 
 
 def _wrong_dtype(kernel: Kernel, parameter: Parameter, value: Array, real: str) -> DtypeError:
@@ -223,7 +233,7 @@ def _apart(
     if isinstance(written, np.ndarray):
         overlap = np.may_share_memory(written, array)  # bounds: exact, as both are contiguous
     else:
-        start, other = written.data.ptr, array.data.ptr
+        start, other = address_of(written), address_of(array)
         overlap = start < other + array.nbytes and other < start + written.nbytes
     if overlap:
         raise refused(

@@ -247,6 +247,20 @@ def test_inputs_are_copied_into_the_declared_layout_only_where_they_must_be(laun
     assert kept.ctypes.data == last.ctypes.data
 
 
+def test_inputs_that_start_between_packs_are_copied(launches):
+    """A view may start anywhere. Kernels read 16 bytes at once, which a GPU refuses elsewhere."""
+    buffer = np.zeros(600, np.float32)
+    starts = [buffer[skip : skip + 480].reshape(2, 8, 5, 6) for skip in range(8)]
+    views = [start.transpose(0, 3, 1, 2) for start in starts]
+    for view in views:
+        call(x=view)
+    for view, made in zip(views, launches, strict=True):
+        value = made.values[0]
+        assert value.ctypes.data % 16 == 0
+        assert np.shares_memory(value, view) == (view.ctypes.data % 16 == 0)
+    assert sum(np.shares_memory(made.values[0], buffer) for made in launches) == 2
+
+
 def test_outputs_are_written_where_they_are(launches):
     y = empty_nhwc(np, (2, 3, 4, 5), np.float32)
     call(y=y)
