@@ -321,7 +321,7 @@ def test_steps_between_lanes_cost_the_sectors_that_they_touch(step, moved):
 
 def test_an_array_that_starts_amid_a_sector_costs_one_more():
     x, y = np.zeros(40, np.float32), np.zeros(32, np.float32)
-    trace = traced(TRAFFIC, "steps", 1, 32, x=x[3:], y=y, step=1)
+    trace = traced(TRAFFIC, "steps", 1, 32, x=x[4:], y=y, step=1)
     assert [t.moved for t in trace.traffic["steps"]] == [5, 4]
 
 
