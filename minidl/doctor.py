@@ -106,7 +106,7 @@ def kernels() -> list[Finding]:
                 "your system's g++ or clang++, or pip install 'minidl[compiler]'"),
         Finding("NVRTC", nvrtc.available(), "compiles the kernels for GPUs, here or elsewhere",
                 "pip install 'minidl[kernels]'"),
-        Finding("pyelftools", _installed("pyelftools"), "reads what a compiled kernel uses",
+        Finding("pyelftools", _installed("pyelftools"), "tracing, and what a compiled kernel uses",
                 "pip install 'minidl[kernels]'"),
     ]
 

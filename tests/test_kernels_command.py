@@ -19,7 +19,7 @@ from minidl.__main__ import main
 from minidl.cuda_text import folder, kernels_of
 from minidl.emulator import sanitize
 from minidl.emulator.findings import Finding
-from minidl.errors import ArgumentError, KernelError
+from minidl.errors import ArgumentError, DeviceError, KernelError
 from minidl.kernels_command import benching, checking, drawing, header, launches, sizing
 from minidl.kernels_command.explanation import explain, fitting_case, made
 from minidl.kernels_command.listing import used
@@ -203,7 +203,7 @@ def test_sanitizers_look_too(mode):
 
 def test_check_reports_a_result_that_differs(monkeypatch, capsys):
     rung = rung_named("gram_b_v1_naive")
-    monkeypatch.setattr(checking, "_reference", lambda op, call: (2 * rung.function(*call[0]),))
+    monkeypatch.setattr(checking, "in_double", lambda op, *call: (2 * rung.function(*call[0]),))
     status, out = run(capsys, "check", rung.name, "--fast")
     assert status == 1 and "differs from the reference by 5.0e-01" in out
 
@@ -220,6 +220,16 @@ def test_check_quotes_what_the_tracer_finds(monkeypatch, capsys):
     assert status == 1
     assert "gram_y_v2_shared_tile: race at gram.cu:150\nthreads 1 and 2 meet" in out
     assert out.count("threads 1 and 2 meet") == 1
+
+
+def test_what_this_machine_lacks_is_no_fault_of_a_kernel(monkeypatch, capsys):
+    def lacking(*given):
+        raise DeviceError("there is no compiler")
+
+    monkeypatch.setattr(checking, "_compare", lacking)
+    assert main(["kernels", "check", "gram_y_v2_shared_tile", "--fast"]) == 2
+    told = capsys.readouterr()
+    assert "DeviceError: there is no compiler" in told.err and "with findings" not in told.out
 
 
 TOO_FAR = """

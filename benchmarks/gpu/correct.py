@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -33,6 +32,7 @@ def kernels(rows: Rows) -> None:
 
 
 def _rung(rows: Rows, rung: Any) -> None:
+    from minidl.kernels.agreement import difference, in_double, tolerance
     from minidl.kernels.cases import cases_of
 
     errors, wrong, count = dict.fromkeys(DTYPES, 0.0), [], 0
@@ -56,13 +56,6 @@ def _rung(rows: Rows, rung: Any) -> None:
              errors=errors, cases=count, wrong=wrong)  # fmt: skip
 
 
-def tolerance(rung: Any, dtype: str) -> float:
-    """Relative to the largest number of a result; the optional rungs round to TF32."""
-    if rung.optional:
-        return 2e-3
-    return 1e-12 if dtype == "float64" else 1e-5
-
-
 def on_gpu(arrays: Any, settings: Any) -> tuple[list[Any], dict[str, Any]]:
     """The arrays of a call, also those among its settings, as CuPy's."""
     from minidl.compute import is_array, to_device
@@ -75,34 +68,12 @@ def called(function: Callable[..., Any], arrays: Any, settings: Any) -> tuple[np
     """What a call gives, as NumPy's arrays; memory for it starts as NaN, where that can be done."""
     import cupy
 
+    from minidl.kernels.agreement import as_tuple
+
     # The pool hands freed memory out again: what a kernel forgets to write shows.
     for size in {max(a.nbytes, 1) for a in arrays}:
         cupy.full(-(-size // 4), cupy.nan, cupy.float32)
-    result = function(*arrays, **settings)
-    return tuple(cupy.asnumpy(r) for r in (result if isinstance(result, tuple) else (result,)))
-
-
-def in_double(op: str, arrays: Any, settings: Any) -> tuple[np.ndarray, ...]:
-    """The reference, by NumPy in float64."""
-    from minidl import reference
-
-    wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no images
-        result = getattr(reference, op)(*wide, **settings)
-    return result if isinstance(result, tuple) else (result,)
-
-
-def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference, relative to the largest number expected; NaN equals NaN."""
-    if found.shape != expected.shape:
-        return float("inf")
-    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
-    if same.all():
-        return 0.0
-    gap = np.abs(np.where(same, 0, found - expected)).max()
-    largest = float(np.nanmax(np.abs(expected)))
-    return float(gap / largest) if np.isfinite(gap) and largest else float("inf")
+    return tuple(cupy.asnumpy(r) for r in as_tuple(function(*arrays, **settings)))
 
 
 # --- derivatives ---

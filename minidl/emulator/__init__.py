@@ -87,19 +87,10 @@ class Library:
     def run(self, launch: Launch, packed: Packed, first: int, last: int) -> None:
         """Compute blocks ``first`` to ``last - 1``."""
         copy = self._take()
-        failed = copy.minidl_run(
-            ctypes.cast(copy[f"minidl_call_{launch.kernel.name}"], ctypes.c_void_p),
-            packed.addresses,
-            (ctypes.c_uint * 3)(*launch.grid),
-            (ctypes.c_uint * 3)(*launch.block),
-            launch.shared,
-            ctypes.c_longlong(first),
-            ctypes.c_longlong(last),
-        )
-        text = copy.minidl_error().decode(errors="replace") if failed else ""
+        text = call(copy, launch, packed, first, last)
         with self.lock:
             self.idle.append(copy)
-        if failed:
+        if text:
             first_line, *others = text.splitlines()
             raise KernelError(message(f"{launch.kernel.name}: {first_line}", *others))
 
@@ -109,9 +100,22 @@ class Library:
                 return self.idle.pop()
         with tempfile.NamedTemporaryFile(prefix=f"{self.path.name}-") as copy:
             shutil.copyfile(self.path, copy.name)
-            library = ctypes.CDLL(copy.name)
-        library.minidl_error.restype = ctypes.c_char_p
-        return library
+            return ctypes.CDLL(copy.name)
+
+
+def call(library: ctypes.CDLL, launch: Launch, packed: Packed, first: int, last: int) -> str:
+    """Compute blocks ``first`` to ``last - 1`` in a loaded library; what went wrong, or ""."""
+    failed = library.minidl_run(
+        ctypes.cast(library[f"minidl_call_{launch.kernel.name}"], ctypes.c_void_p),
+        packed.addresses,
+        (ctypes.c_uint * 3)(*launch.grid),
+        (ctypes.c_uint * 3)(*launch.block),
+        launch.shared,
+        ctypes.c_longlong(first),
+        ctypes.c_longlong(last),
+    )
+    library.minidl_error.restype = ctypes.c_char_p
+    return library.minidl_error().decode(errors="replace") if failed else ""
 
 
 @cache

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from minidl.cuda_text import Source, folder
-from minidl.emulator import Packed
+from minidl.emulator import Packed, call
 from minidl.emulator.addresses import Place, line_table
 from minidl.emulator.building import build
 from minidl.emulator.guarded import ROOM, Guarded
@@ -100,7 +101,6 @@ class Watched:
         with tempfile.NamedTemporaryFile(prefix=f"{path.name}-") as copy:
             shutil.copyfile(path, copy.name)
             self.library = ctypes.CDLL(copy.name)
-        self.library.minidl_error.restype = ctypes.c_char_p
         self.code = (ctypes.c_ulonglong * len(starts))(*starts), (ctypes.c_int * len(ids))(*ids)
         self.library.minidl_watch_code(*self.code, len(starts))
 
@@ -124,22 +124,12 @@ class Watched:
             )  # fmt: skip
         for start, size in self.own:
             library.minidl_watch_own(ctypes.c_ulonglong(start), ctypes.c_ulonglong(size))
-        packed = Packed(launch)
-        x, y, z = launch.grid
-        failed = library.minidl_run(
-            ctypes.cast(library[f"minidl_call_{launch.kernel.name}"], ctypes.c_void_p),
-            packed.addresses,
-            (ctypes.c_uint * 3)(*launch.grid),
-            (ctypes.c_uint * 3)(*launch.block),
-            launch.shared,
-            ctypes.c_longlong(0),
-            ctypes.c_longlong(x * y * z),
-        )
+        failure = call(library, launch, Packed(launch), 0, prod(launch.grid))
         return Seen(
             _copies(library.minidl_watch_findings, Found),
             _copies(library.minidl_watch_traffic, Tally),
             [(v.name.decode(), v.size) for v in _copies(library.minidl_watch_variables, Variable)],
-            library.minidl_error().decode(errors="replace") if failed else "",
+            failure,
         )
 
 

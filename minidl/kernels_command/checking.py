@@ -10,18 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from minidl import reference
-from minidl.compute import Array
 from minidl.emulator.findings import Finding
 from minidl.emulator.sanitize import available, sanitizing
 from minidl.emulator.trace import tracing
-from minidl.errors import MinidlError
+from minidl.errors import DeviceError, MinidlError
+from minidl.kernels.agreement import as_tuple, difference, in_double, tolerance
 from minidl.kernels.cases import Call, Case, cases_of
 from minidl.kernels_command.explanation import made
 from minidl.kernels_command.names import chosen
@@ -112,11 +108,19 @@ def as_dict(result: Checked) -> dict[str, object]:
 
 
 def check(rung: Rung, sanitizers: tuple[str, ...] = ()) -> Checked:
-    """Check a rung on all cases that it fits. Whatever it raises is a problem, not an end."""
+    """Check a rung on all cases that it fits. Whatever it raises is a problem, not an end.
+
+    Raises
+    ------
+    DeviceError
+        If this machine lacks what tracing needs.
+    """
     result, sizes = Checked(rung), {}
     for case, dtype, call in fitting(rung):
         try:
             sizes[case, dtype] = _compare(result, case, dtype, call)
+        except DeviceError:  # something is missing here: no fault of the kernel's
+            raise
         except MinidlError as error:
             result.problems.append(f"{rung.name}, {case.setting}, {dtype}: {error}")
     heaviest = sorted(sizes, key=lambda key: sizes[key])[-SANITIZED:]
@@ -141,12 +145,12 @@ def _compare(result: Checked, case: Case, dtype: str, call: Call) -> int:
     """Run a case under the tracer, note what differs; returns the requests looked at."""
     arrays, settings = call
     with tracing() as trace:
-        found = _tuple(result.rung.function(*arrays, **settings))
+        found = as_tuple(result.rung.function(*arrays, **settings))
     requests = sum(t.requests for rows in trace.traffic.values() for t in rows)
     result.cases += 1
     result.requests += requests
     _note(result, trace.findings)
-    error = max(map(difference, found, _reference(result.rung.op, call)))
+    error = max(map(difference, found, in_double(result.rung.op, *call)))
     result.errors[dtype] = max(result.errors.get(dtype, 0.0), error)
     if error > tolerance(result.rung, dtype):
         which = f"{result.rung.name}, {case.setting}, {dtype}"
@@ -171,35 +175,3 @@ def _note(result: Checked, findings: list[Finding], by: str = "") -> None:
         headline = f"{finding.kernel}: {finding.kind} at {finding.place}{by}"
         if not any(problem.startswith(headline) for problem in result.problems):
             result.problems.append(f"{headline}\n{finding.text}")
-
-
-def tolerance(rung: Rung, dtype: str) -> float:
-    """What rounding explains. The optional rungs round to TF32, of 11 bits."""
-    if rung.optional:
-        return 2e-3
-    return 1e-12 if dtype == "float64" else 1e-5
-
-
-def difference(found: Array, expected: Array) -> float:
-    """The largest difference, relative to the largest number expected; NaN equals NaN."""
-    if found.shape != expected.shape:
-        return float("inf")
-    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
-    if same.all():
-        return 0.0
-    gap = np.abs(np.where(same, 0, found - expected)).max()
-    largest = float(np.nanmax(np.abs(expected)))
-    return float(gap / largest) if np.isfinite(gap) and largest else float("inf")
-
-
-def _reference(op: str, call: Call) -> tuple[Array, ...]:
-    """The reference's results, in float64."""
-    arrays, settings = call
-    wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no images
-        return _tuple(getattr(reference, op)(*wide, **settings))
-
-
-def _tuple(result: Array | tuple[Array, ...]) -> tuple[Array, ...]:
-    return result if isinstance(result, tuple) else (result,)

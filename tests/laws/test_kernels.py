@@ -5,7 +5,6 @@ On the emulator everywhere; the same tests run on CuPy arrays where there is a G
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 
 import numpy as np
@@ -19,6 +18,7 @@ from minidl import emulator, reference
 from minidl.compute import is_array, to_device
 from minidl.cuda_text import shipped
 from minidl.errors import ShapeError
+from minidl.kernels.agreement import as_tuple, in_double, tolerance
 from minidl.kernels.cases import CASES, cases_of, channels_last, example
 from minidl.ladder import ladders
 from minidl.launch import executing
@@ -28,13 +28,6 @@ from minidl.windows import windows_over
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 DTYPES = [np.float32, np.float64]
 RUNGS = [rung for ladder in ladders().values() for rung in ladder]
-
-
-def tolerance(rung, dtype):
-    """Relative to the largest number of a result; the optional rungs round to TF32."""
-    if rung.optional:
-        return 2e-3
-    return 1e-12 if dtype == np.float64 else 1e-5
 
 
 @cache
@@ -64,15 +57,7 @@ def results(function, arrays, settings, device="cpu"):
     there = [to_device(array, device) for array in arrays]
     known = {k: to_device(v, device) if is_array(v) else v for k, v in settings.items()}
     result = function(*there, **known)
-    return tuple(to_device(r, "cpu") for r in (result if isinstance(result, tuple) else (result,)))
-
-
-def in_double(op, arrays, settings):
-    """The reference in float64: better than anything it is compared with."""
-    wide = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no images
-        return results(getattr(reference, op), wide, settings)
+    return tuple(to_device(r, "cpu") for r in as_tuple(result))
 
 
 def assert_close(found, expected, relative):
