@@ -462,6 +462,28 @@ def test_only_times_of_a_gpu_are_written(capsys):
     assert "--write is for times of a GPU" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "flags, written",
+    [
+        (["--device", "cuda"], True),
+        (["--device", "cuda", "--no-write"], False),
+        (["--device", "cuda", "--set", "C=8"], False),
+        (["--device", "cuda", "--set", "C=8", "--write"], True),
+        ([], False),
+    ],
+)
+def test_times_of_a_gpu_go_into_the_file_unless_they_are_of_other_sizes(
+    flags, written, monkeypatch, capsys
+):
+    paths = []
+    monkeypatch.setattr(benching, "write_measured", lambda path, cells: paths.append(path.name))
+    monkeypatch.setattr(benching, "bench", lambda rungs, case, args: [
+        benching.Timed(rung, case, "float32", "a GPU", 1.0) for rung in rungs
+    ])
+    assert main(["kernels", "bench", "gram_y", *flags]) == 0
+    assert paths == (["gram.cu"] if written else [])
+
+
 def test_ops_that_share_a_row_are_written_side_by_side():
     case = sizing.large("conv2d_y")
     timed = [
@@ -474,5 +496,6 @@ def test_ops_that_share_a_row_are_written_side_by_side():
 
 @pytest.mark.gpu
 def test_bench_times_rungs_on_a_gpu(capsys):
-    status, out = run(capsys, "bench", "gram_y", "--device", "cuda", "--repeats", "2", "--json")
+    status, out = run(capsys, "bench", "gram_y", "--device", "cuda", "--repeats", "2",
+                      "--no-write", "--json")
     assert status == 0 and all(row["milliseconds"] > 0 for row in json.loads(out))

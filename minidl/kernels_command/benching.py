@@ -28,9 +28,8 @@ from minidl.lecture import table
 
 EXAMPLES = """examples:
   minidl kernels bench conv2d_y                              the emulator's time of each rung
-  minidl kernels bench conv2d_y --device cuda                a GPU's
+  minidl kernels bench conv --device cuda                    a GPU's, into the table of conv.cu too
   minidl kernels bench conv2d_y --set C=64 O=64 H=56         on a call of this size
-  minidl kernels bench conv --device cuda --write            and into the table of conv.cu
 """
 
 
@@ -44,8 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--dtype", choices=[*REALS], default="float32", help="%(default)s")
     parser.add_argument("--repeats", type=int, default=7, help="of each rung (%(default)s)")
-    parser.add_argument("--write", action="store_true",
-                        help="with --device cuda: write the times into the .cu file")  # fmt: skip
+    parser.add_argument(
+        "--write", action=argparse.BooleanOptionalAction, default=None,
+        help="write the times into the .cu file (a GPU's are, unless --set asks for other sizes)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -64,7 +65,8 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps([as_dict(result) for result in timed], indent=2))
     else:
         print(as_text(timed))
-    if args.write:
+    on_gpu_as_usual = args.device == "cuda" and not args.sizes
+    if args.write or (args.write is None and on_gpu_as_usual):
         for path in dict.fromkeys(path_of(rung) for rung in rungs):
             write_measured(path, cells([t for t in timed if path_of(t.rung) == path]))
     return 0
