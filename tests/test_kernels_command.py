@@ -467,8 +467,8 @@ def test_only_times_of_a_gpu_are_written(capsys):
     [
         (["--device", "cuda"], True),
         (["--device", "cuda", "--no-write"], False),
-        (["--device", "cuda", "--set", "C=8"], False),
-        (["--device", "cuda", "--set", "C=8", "--write"], True),
+        (["--device", "cuda", "--set", "I=8"], False),
+        (["--device", "cuda", "--set", "I=8", "--write"], True),
         ([], False),
     ],
 )

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if !defined(MINIDL_UCONTEXT) && !defined(__x86_64__) && !defined(__aarch64__)
 #define MINIDL_UCONTEXT
@@ -29,7 +30,7 @@ inline void change(Spot& from, Spot& to) { minidl_change(&from, to); }
 #endif
 
 struct Fiber {
-    static constexpr size_t SIZE = MINIDL_STACK;
+    static constexpr size_t SIZE = 256 * 1024;
     Spot spot{};
     char* stack;
 
@@ -37,6 +38,8 @@ struct Fiber {
         void* memory = mmap(nullptr, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) abort();
         stack = static_cast<char*>(memory);
+        // A thread that needs more than SIZE ends the program here, rather than write into another's stack.
+        mprotect(stack, sysconf(_SC_PAGESIZE), PROT_NONE);
     }
 
     bool holds(const void* address) const { return address >= stack && address < stack + SIZE; }

@@ -48,15 +48,15 @@ class Mode:
     program: bool = False
 
 
-_ALONE = ("-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_STACK=262144", "-DMINIDL_EXACT=1")
+_ALONE = ("-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_EXACT=1")
 
 MODES = {
-    "plain": Mode(("-O2", "-DMINIDL_STACK=65536", "-DMINIDL_EXACT=0")),
+    "plain": Mode(("-O2", "-DMINIDL_EXACT=0")),
     # Every access calls watch.cpp. Little optimised, so that an access in the text is one call, and
     # not vectorised: the compiler would then join accesses that a CUDA thread makes one by one.
     "watched": Mode(
         ("-O1", "-g1", "-fno-tree-vectorize", "-fno-unroll-loops", "-DMINIDL_WATCHED",
-         "-DMINIDL_STACK=131072", "-DMINIDL_EXACT=1"),
+         "-DMINIDL_EXACT=1"),
         instrumented=("-fsanitize=thread",),
         parts=("runtime.cpp", "watch.cpp"),
     ),
