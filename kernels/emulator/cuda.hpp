@@ -14,10 +14,6 @@
 
 #include "runtime.hpp"
 
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-
 #define MINIDL_EMULATED 1
 #define __global__
 #define __device__
@@ -34,11 +30,18 @@
 // Where a call stands in the .cu file: as last arguments of a function, the line and file of its caller.
 #define CALLER int line = __builtin_LINE(), const char* file = __builtin_FILE()
 
-// Functions that the tracing build must not look into: they tell it themselves what they touch.
+// The tracing build calls watch.cpp at each load and store. Functions with more to say of an access (its line, that
+// it is of 16 bytes, or atomic) say it by SEEN, and are passed over themselves.
+#ifdef MINIDL_WATCHED
+#define SEEN(address, size, access) ::emulator::watch_access(address, size, ::emulator::access, line)
 #ifdef __clang__  // by the first word alone it would still report atomics
 #define UNSEEN __attribute__((no_sanitize("thread"), disable_sanitizer_instrumentation, noinline))
 #else
 #define UNSEEN __attribute__((no_sanitize("thread"), noinline))
+#endif
+#else
+#define SEEN(address, size, access) (void)line
+#define UNSEEN
 #endif
 
 // ------------------------------------------------------------------------------------------ Vector types
@@ -161,275 +164,9 @@ inline DynamicShared minidl_dynamic_shared() { return {}; }
         ::emulator::note_shared(&variable, sizeof variable, #variable, serial);            \
     } while (0);
 
-// ------------------------------------------------------------------------- Waiting, and talking in a warp
-
-inline void __syncthreads(CALLER) { ::emulator::barrier(line, file); }
-
-inline void __syncwarp(unsigned mask = 0xffffffffu, CALLER) {
-    ::emulator::meet("__syncwarp", mask, nullptr, 0, nullptr, true, line, file);
-}
-
-inline unsigned __activemask() { return ::emulator::lanes_alive(); }
-
-namespace emulator {
-
-// A meeting in which each lane brings an In and takes an Out away: compute(in, out, lanes), where in and out
-// are looked up by lane. It must not touch those of other lanes, which may be in another meeting.
-template <class In, class Out, void (*COMPUTE)(const In* (&in)[32], Out* (&out)[32], unsigned lanes)>
-Out exchange(const char* what, unsigned mask, const In& mine, int line, const char* file) {
-    static_assert(sizeof(In) <= Warp::ROOM && sizeof(Out) <= Warp::ROOM, "more than a lane can bring");
-    const auto compute = [](Warp& warp, unsigned lanes) {
-        const In* in[32];
-        Out* out[32];
-        for (int lane = 0; lane < 32; lane++) {
-            in[lane] = reinterpret_cast<const In*>(warp.in[lane]);
-            out[lane] = reinterpret_cast<Out*>(warp.out[lane]);
-        }
-        COMPUTE(in, out, lanes);
-    };
-    return *static_cast<Out*>(meet(what, mask, &mine, sizeof mine, compute, false, line, file));
-}
-
-template <class T> struct Sent { T value; int from; };  // from: the lane that is asked for its value
-template <class T> struct Got { T value; bool found; };
-
-template <class T>
-void shuffle(const Sent<T>* (&in)[32], Got<T>* (&out)[32], unsigned lanes) {
-    for (unsigned left = lanes; left; left &= left - 1) {
-        const int lane = __builtin_ctz(left), from = in[lane]->from;
-        out[lane]->found = lanes >> from & 1;
-        if (out[lane]->found) out[lane]->value = in[from]->value;
-    }
-}
-
-template <class T>
-T shuffled(const char* what, unsigned mask, T v, int from, int line, const char* file) {
-    const Got<T> got = exchange<Sent<T>, Got<T>, shuffle<T>>(what, mask, {v, from}, line, file);
-    if (!got.found)
-        fail("asks lane %d of its warp for a value in %s at %s:%d, but that lane does not take part", from, what,
-             name_of(file), line);
-    return got.value;
-}
-
-inline void vote(const unsigned* (&in)[32], unsigned* (&out)[32], unsigned lanes) {
-    unsigned votes = 0;
-    for (unsigned left = lanes; left; left &= left - 1) votes |= (*in[__builtin_ctz(left)] != 0) * (left & -left);
-    for (unsigned left = lanes; left; left &= left - 1) *out[__builtin_ctz(left)] = votes;
-}
-
-template <class T>
-void match(const T* (&in)[32], unsigned* (&out)[32], unsigned lanes) {
-    for (unsigned left = lanes; left; left &= left - 1) {
-        const int lane = __builtin_ctz(left);
-        *out[lane] = 0;
-        for (int other = 0; other < 32; other++)
-            if (lanes >> other & 1 && *in[lane] == *in[other]) *out[lane] |= 1u << other;
-    }
-}
-
-template <class T, class Fold>
-void fold(const T* (&in)[32], T* (&out)[32], unsigned lanes) {
-    T total = *in[__builtin_ctz(lanes)];
-    for (unsigned left = lanes & (lanes - 1); left; left &= left - 1) total = Fold()(total, *in[__builtin_ctz(left)]);
-    for (unsigned left = lanes; left; left &= left - 1) *out[__builtin_ctz(left)] = total;
-}
-
-}  // namespace emulator
-
-// Warps may be cut into segments of `width` lanes, a power of two, that keep to themselves.
-template <class T> T __shfl_sync(unsigned mask, T v, int from, int width = 32, CALLER) {
-    const int lane = ::emulator::current->lane;
-    return ::emulator::shuffled("__shfl_sync", mask, v, (lane & -width) + (from & (width - 1)), line, file);
-}
-template <class T> T __shfl_xor_sync(unsigned mask, T v, int flip, int width = 32, CALLER) {
-    const int lane = ::emulator::current->lane, from = lane ^ flip;
-    const bool above = from >= (lane & -width) + width;
-    return ::emulator::shuffled("__shfl_xor_sync", mask, v, above ? lane : from, line, file);
-}
-template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned by, int width = 32, CALLER) {
-    const int lane = ::emulator::current->lane, from = lane - int(by);
-    return ::emulator::shuffled("__shfl_up_sync", mask, v, from < (lane & -width) ? lane : from, line, file);
-}
-template <class T> T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32, CALLER) {
-    const int lane = ::emulator::current->lane, from = lane + int(by);
-    return ::emulator::shuffled("__shfl_down_sync", mask, v, from >= (lane & -width) + width ? lane : from, line, file);
-}
-
-inline unsigned __ballot_sync(unsigned mask, int predicate, CALLER) {
-    return ::emulator::exchange<unsigned, unsigned, ::emulator::vote>("__ballot_sync", mask, predicate != 0, line, file);
-}
-inline int __any_sync(unsigned mask, int predicate, CALLER) {
-    return ::emulator::exchange<unsigned, unsigned, ::emulator::vote>("__any_sync", mask, predicate != 0, line, file) != 0;
-}
-inline int __all_sync(unsigned mask, int predicate, CALLER) {
-    return !::emulator::exchange<unsigned, unsigned, ::emulator::vote>("__all_sync", mask, predicate == 0, line, file);
-}
-template <class T> unsigned __match_any_sync(unsigned mask, T v, CALLER) {
-    return ::emulator::exchange<T, unsigned, ::emulator::match<T>>("__match_any_sync", mask, v, line, file);
-}
-
-#define REDUCTION(name, expression)                                                                        \
-    namespace emulator {                                                                                   \
-    struct Fold_##name { template <class T> T operator()(T a, T b) const { return expression; } };          \
-    }                                                                                                      \
-    template <class T> T __reduce_##name##_sync(unsigned mask, T v, CALLER) {                               \
-        return ::emulator::exchange<T, T, ::emulator::fold<T, ::emulator::Fold_##name>>(                    \
-            "__reduce_" #name "_sync", mask, v, line, file);                                               \
-    }
-REDUCTION(add, a + b)
-REDUCTION(min, b < a ? b : a)
-REDUCTION(max, a < b ? b : a)
-REDUCTION(and, a & b)
-REDUCTION(or, a | b)
-REDUCTION(xor, a ^ b)
-#undef REDUCTION
-
-// -------------------------------------------------------------------------------------------- Atomics
-//
-// Blocks run on several cores, so these must be atomic here too.
-
-#ifdef MINIDL_WATCHED
-#define SEEN(address, size, access) ::emulator::watch_access(address, size, ::emulator::access, line)
-#define ATOMIC_FUNCTION UNSEEN
-#else
-#define SEEN(address, size, access) (void)line
-#define ATOMIC_FUNCTION inline
-#endif
-
-template <class T, class Change>
-ATOMIC_FUNCTION T minidl_atomic(T* at, Change change, int line) {
-    SEEN(at, sizeof(T), ATOMIC);
-    T old, changed;
-    __atomic_load(at, &old, __ATOMIC_RELAXED);
-    do changed = change(old);
-    while (!__atomic_compare_exchange(at, &old, &changed, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    return old;
-}
-
-#define ATOMIC(name, T, expression)                                                                   \
-    inline T atomic##name(T* at, T v, int line = __builtin_LINE()) {                                  \
-        return minidl_atomic(at, [=](T old) -> T { return expression; }, line);                       \
-    }
-#define ATOMICS(T)                        \
-    ATOMIC(Add, T, old + v)               \
-    ATOMIC(Exch, T, v)                    \
-    ATOMIC(Min, T, v < old ? v : old)     \
-    ATOMIC(Max, T, old < v ? v : old)
-#define BITWISE(T)                                                                                            \
-    ATOMIC(Sub, T, old - v)                                                                                   \
-    ATOMIC(And, T, old & v)                                                                                   \
-    ATOMIC(Or, T, old | v)                                                                                    \
-    ATOMIC(Xor, T, old ^ v)                                                                                   \
-    inline T atomicCAS(T* at, T expected, T v, int line = __builtin_LINE()) {                                 \
-        return minidl_atomic(at, [=](T old) -> T { return old == expected ? v : old; }, line);                \
-    }
-ATOMICS(int) ATOMICS(unsigned) ATOMICS(unsigned long long) ATOMICS(float) ATOMICS(double)
-BITWISE(int) BITWISE(unsigned) BITWISE(unsigned long long)
-#undef ATOMIC
-#undef ATOMICS
-#undef BITWISE
-
-// ---------------------------------------------------------- What the functions in kernels/include ask for
-
-// 16 bytes at once.
-template <class Pack>
-#ifdef MINIDL_WATCHED
-UNSEEN
-#endif
-Pack minidl_load_pack(const void* from, int line) {
-    SEEN(from, 16, READ);
-    if (reinterpret_cast<uintptr_t>(from) % 16) ::emulator::fail("line %d reads 16 bytes at an address that is no multiple of 16", line);
-    return *static_cast<const Pack*>(from);
-}
-
-template <class Pack>
-#ifdef MINIDL_WATCHED
-UNSEEN
-#endif
-void minidl_store_pack(void* to, const Pack& values, int line) {
-    SEEN(to, 16, WRITE);
-    if (reinterpret_cast<uintptr_t>(to) % 16) ::emulator::fail("line %d writes 16 bytes at an address that is no multiple of 16", line);
-    *static_cast<Pack*>(to) = values;
-}
-
-// cp.async: made when it is waited for, and not before, so that a missing wait shows.
-inline void minidl_copy_async(void* to, const void* from, bool inside, int line) {
-    SEEN(to, 16, STARTED);
-    if (reinterpret_cast<uintptr_t>(to) % 16 || (inside && reinterpret_cast<uintptr_t>(from) % 16))
-        ::emulator::fail("line %d copies 16 bytes at an address that is no multiple of 16", line);
-    ::emulator::current->copies.push_back({to, from, inside, ::emulator::current->group, line});
-}
-
-inline void minidl_commit_copies() { ::emulator::current->group++; }
-
-// Until at most n groups are on their way.
-inline void minidl_wait_copies(int n) {
-    ::emulator::Thread& self = *::emulator::current;
-    size_t done = 0;
-    while (done < self.copies.size() && self.copies[done].group < self.group - n) {
-        const ::emulator::Copy& copy = self.copies[done++];
-        const float4 values = copy.inside ? minidl_load_pack<float4>(copy.from, copy.line) : float4{};
-        minidl_store_pack(copy.to, values, copy.line);
-    }
-    self.copies.erase(self.copies.begin(), self.copies.begin() + done);
-}
-
-// Tensor cores; see mma.cuh for which lane holds what.
-namespace emulator {
-
-struct Fragments { float a[4], b[2], d[4]; };
-struct Result { float d[4]; };
-
-inline double as_tf32(float v) { return bits_as<float>(bits_as<unsigned>(v) & 0xffffe000u); }
-
-// The tensor core rounds its sums towards zero.
-inline float towards_zero(double v) {
-    const float nearest = float(v);
-    return fabs(double(nearest)) > fabs(v) && !std::isinf(v) ? std::nextafterf(nearest, 0) : nearest;
-}
-
-inline void multiply_tf32(const Fragments* (&in)[32], Result* (&out)[32], unsigned lanes) {
-    if (lanes != 0xffffffffu) fail("mma needs all 32 lanes of the warp");
-    double a[16][8], b[8][8];
-    for (int lane = 0; lane < 32; lane++) {
-        const int g = lane / 4, t = lane % 4;
-        const Fragments& f = *in[lane];
-        a[g][t] = as_tf32(f.a[0]), a[g + 8][t] = as_tf32(f.a[1]);
-        a[g][t + 4] = as_tf32(f.a[2]), a[g + 8][t + 4] = as_tf32(f.a[3]);
-        b[t][g] = as_tf32(f.b[0]), b[t + 4][g] = as_tf32(f.b[1]);
-    }
-    for (int lane = 0; lane < 32; lane++)
-        for (int e = 0; e < 4; e++) {
-            const int row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
-            double sum = in[lane]->d[e];
-            for (int k = 0; k < 8; k++) sum += a[row][k] * b[k][column];
-            out[lane]->d[e] = towards_zero(sum);
-        }
-}
-
-struct Row { float v[4]; };
-
-inline void hand_out_rows(const Row* (&in)[32], Row* (&out)[32], unsigned lanes) {
-    if (lanes != 0xffffffffu) fail("ldmatrix needs all 32 lanes of the warp");
-    for (int lane = 0; lane < 32; lane++)
-        for (int q = 0; q < 4; q++) out[lane]->v[q] = in[8 * q + lane / 4]->v[lane % 4];
-}
-
-}  // namespace emulator
-
-inline void minidl_mma_tf32(float (&d)[4], const float (&a)[4], const float (&b)[2], CALLER) {
-    using namespace emulator;
-    const Fragments mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
-    const Result result = exchange<Fragments, Result, multiply_tf32>("mma", 0xffffffffu, mine, line, file);
-    memcpy(d, result.d, sizeof d);
-}
-
-inline void minidl_load_matrices(float (&v)[4], const float* row, int line) {
-    using namespace emulator;
-    const Row mine = minidl_load_pack<Row>(row, line);
-    const Row result = exchange<Row, Row, hand_out_rows>("ldmatrix", 0xffffffffu, mine, line, "");
-    memcpy(v, result.v, sizeof v);
-}
+#include "warp.hpp"
+#include "atomics.hpp"
+#include "instructions.hpp"
 
 // ------------------------------------------------------------------------------------ Calling a kernel
 

@@ -44,7 +44,7 @@ class Mode:
 
     flags: tuple[str, ...]
     instrumented: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ("runtime.cpp",)
+    parts: tuple[str, ...] = ("runtime.cpp", "fiber.cpp")
     program: bool = False
 
 
@@ -58,18 +58,18 @@ MODES = {
         ("-O1", "-g1", "-fno-tree-vectorize", "-fno-unroll-loops", "-DMINIDL_WATCHED",
          "-DMINIDL_EXACT=1"),
         instrumented=("-fsanitize=thread",),
-        parts=("runtime.cpp", "watch.cpp"),
+        parts=("runtime.cpp", "fiber.cpp", "watch.cpp"),
     ),
     "thread": Mode(
         (*_ALONE, "-DMINIDL_TSAN"),
         instrumented=("-fsanitize=thread",),
-        parts=("runtime.cpp", "alone.cpp"),
+        parts=("runtime.cpp", "fiber.cpp", "alone.cpp"),
         program=True,
     ),
     "address": Mode(
         (*_ALONE, "-DMINIDL_ASAN"),
         instrumented=("-fsanitize=address", "-fsanitize-recover=address"),
-        parts=("runtime.cpp", "alone.cpp"),
+        parts=("runtime.cpp", "fiber.cpp", "alone.cpp"),
         program=True,
     ),
 }  # fmt: skip
