@@ -1,0 +1,17 @@
+"""What segmenting an image takes besides a network: weights, losses, tiles, and scores.
+
+Before training: ``median_frequency_weights``, ``border_weight_map``, ``ElasticDeformation``.
+While training: ``pixel_cross_entropy``. After: ``overlap_tile`` for images of any size,
+``ConfusionMatrix``, ``BoundaryF1``, and the ISBI challenge's errors.
+"""
+
+from minidl.segmentation.boundaries import BoundaryF1, boundary, boundary_f1
+from minidl.segmentation.class_weights import ClassFrequencies, median_frequency_weights
+from minidl.segmentation.connected import components
+from minidl.segmentation.distance import distance_to, two_nearest
+from minidl.segmentation.elastic import ElasticDeformation, displacement_field, warp
+from minidl.segmentation.losses import pixel_cross_entropy
+from minidl.segmentation.membranes import pixel_error, rand_error, warping_error
+from minidl.segmentation.metrics import ConfusionMatrix
+from minidl.segmentation.tiles import Tile, mirrored_mean, overlap_tile, overlap_tiles
+from minidl.segmentation.weight_map import border_weight_map, separate_touching

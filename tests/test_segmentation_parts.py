@@ -1,0 +1,495 @@
+"""Weights, losses, deformations and scores of segmentation, against their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import Tensor
+from minidl.errors import ArgumentError, DtypeError, ShapeError
+from minidl.segmentation import (
+    BoundaryF1,
+    ClassFrequencies,
+    ConfusionMatrix,
+    ElasticDeformation,
+    border_weight_map,
+    boundary,
+    boundary_f1,
+    components,
+    displacement_field,
+    distance_to,
+    median_frequency_weights,
+    pixel_cross_entropy,
+    pixel_error,
+    rand_error,
+    separate_touching,
+    two_nearest,
+    warp,
+    warping_error,
+)
+from minidl.segmentation.membranes import RING, is_simple, warped
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def picture(*rows: str) -> np.ndarray:
+    """Drawn with characters: digits are labels, "." is 0, "#" is 1."""
+    return np.array([[int(c) if c.isdigit() else int(c == "#") for c in row] for row in rows])
+
+
+# --- class weights ---
+
+
+def test_median_frequency_weights_equal_the_formula_worked_by_hand():
+    """f = 6/16, 2/8, 8/16: class 1 is in the first image only, and the median is 6/16."""
+    first = [[0, 0, 1, 1], [2, 2, 2, 2]]
+    second = [[0, 0, 0, 0], [2, 2, 2, 2]]
+    weights = median_frequency_weights([first, second], 3)
+    np.testing.assert_allclose(weights, [1, (6 / 16) / (2 / 8), (6 / 16) / (8 / 16)])
+    assert weights.dtype == np.float32
+
+
+def test_ignored_pixels_and_absent_classes_have_no_say_in_class_weights():
+    with_void = [[0, 0, 1, 255], [255, 255, 1, 0]]
+    weights = median_frequency_weights([with_void], 3, ignore_index=255)
+    np.testing.assert_allclose(weights, [(1 / 2) / (3 / 5), (1 / 2) / (2 / 5), 0])
+    counted = ClassFrequencies(2)
+    with pytest.raises(ArgumentError, match="no class 255"):
+        counted.add(with_void)
+    with pytest.raises(DtypeError, match="integers"):
+        counted.add(np.zeros((2, 2)))
+
+
+# --- losses ---
+
+
+def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Logits, labels with some ignored, weights of classes and of pixels."""
+    draw = rng(3)
+    target = draw.integers(0, 3, (2, 4, 5))
+    target[0, 1:3, 2] = 9
+    return (draw.standard_normal((2, 3, 4, 5)), target, np.array([0.5, 2.0, 3.5]),
+            draw.random((2, 4, 5)) + 0.1)  # fmt: skip
+
+
+def test_each_normalisation_of_the_pixel_loss_equals_naive_loops():
+    x, target, of_class, of_pixel = problem()
+    total, pixels, weights = 0.0, 0, 0.0
+    for n, i, j in np.ndindex(target.shape):
+        t = target[n, i, j]
+        if t != 9:
+            p = np.exp(x[n, :, i, j]) / np.exp(x[n, :, i, j]).sum()
+            w = of_pixel[n, i, j] * of_class[t]
+            total, pixels, weights = total - w * math.log(p[t]), pixels + 1, weights + w
+    for name, z in (("pixels", pixels), ("weights", weights), ("sum", 1)):
+        loss = pixel_cross_entropy(x, target, of_class, of_pixel, 9, name)
+        assert loss.item() == pytest.approx(total / z, rel=1e-12)
+
+
+def test_pixel_loss_normalised_by_weights_is_pytorchs_and_by_pixels_is_not():
+    torch = pytest.importorskip("torch")
+    x, target, of_class, _ = problem()
+    theirs = torch.nn.functional.cross_entropy(
+        *map(torch.from_numpy, (x, target, of_class)), ignore_index=9
+    ).item()
+    ours = [pixel_cross_entropy(x, target, of_class, None, 9, z).item()
+            for z in ("weights", "pixels")]  # fmt: skip
+    assert ours[0] == pytest.approx(theirs, rel=1e-12)
+    assert ours[1] != pytest.approx(theirs, rel=0.05)
+
+
+def test_pixel_loss_without_a_counted_pixel_is_zero_with_zero_gradient():
+    x = minidl.tensor(rng().standard_normal((1, 2, 3, 3)), requires_grad=True)
+    target = np.full((1, 3, 3), -100)
+    for z in ("pixels", "weights", "sum"):
+        loss = pixel_cross_entropy(x, target, np.array([1.0, 0.0]), None, -100, z)
+        (slope,) = minidl.grad(loss, [x])
+        assert loss.item() == 0 and not slope.data.any()
+
+
+def test_gradient_of_the_pixel_loss_equals_finite_differences():
+    x, target, of_class, of_pixel = problem()
+    given = minidl.tensor(x, requires_grad=True)
+    (slope,) = minidl.grad(pixel_cross_entropy(given, target, of_class, of_pixel, 9), [given])
+    for place in ((0, 1, 0, 0), (1, 2, 3, 4), (0, 0, 1, 2)):
+        step = np.zeros_like(x)
+        step[place] = 1e-6
+        up, down = (pixel_cross_entropy(x + s, target, of_class, of_pixel, 9).item()
+                    for s in (step, -step))  # fmt: skip
+        assert slope.data[place] == pytest.approx((up - down) / 2e-6, rel=1e-5, abs=1e-9)
+
+
+def test_pixel_loss_keeps_float32_and_refuses_weights_that_do_not_fit():
+    x, target, of_class, of_pixel = problem()
+    loss = pixel_cross_entropy(x.astype(np.float32), target, of_class, of_pixel, 9)
+    assert loss.dtype == np.float32
+    with pytest.raises(ShapeError, match="per class"):
+        pixel_cross_entropy(x, target, of_class[:2], ignore_index=9)
+    with pytest.raises(ShapeError, match="per pixel"):
+        pixel_cross_entropy(x, target, None, of_pixel[:1], ignore_index=9)
+    with pytest.raises(ArgumentError, match="mean"):
+        pixel_cross_entropy(x, target, normalisation="mean")
+
+
+# --- distances, components ---
+
+
+def two_nearest_naive(labels: np.ndarray) -> np.ndarray:
+    names = [n for n in np.unique(labels) if n]
+    found = np.full((2, *labels.shape), np.inf)
+    for i, j in np.ndindex(labels.shape):
+        each = sorted(
+            min(math.hypot(i - a, j - b) for a, b in np.argwhere(labels == n)) for n in names
+        )
+        for k, d in enumerate(each[:2]):
+            found[k, i, j] = d
+    return found
+
+
+def scattered(seed: int, size: tuple[int, int], objects: int, share: float) -> np.ndarray:
+    """Labels strewn about, so that objects are neither connected nor convex."""
+    draw = rng(seed)
+    return draw.integers(1, objects + 1, size) * (draw.random(size) < share)
+
+
+@pytest.mark.parametrize("objects", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.6])
+def test_two_nearest_equals_a_search_through_all_pixels(objects, share):
+    labels = scattered(objects, (13, 17), max(objects, 1), share if objects else 0)
+    np.testing.assert_array_equal(two_nearest(labels), two_nearest_naive(labels))
+
+
+def test_distances_above_a_limit_are_infinite_and_the_others_stay():
+    labels = scattered(5, (20, 30), 4, 0.02)
+    for full, cut in zip(two_nearest(labels), two_nearest(labels, 5.5), strict=True):
+        np.testing.assert_array_equal(cut, np.where(full > 5.5, np.inf, full))
+        assert np.isinf(cut).any() and np.isfinite(cut).any()
+
+
+def test_distance_to_a_mask_equals_scipys():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    mask = rng(1).random((60, 45)) < 0.01
+    np.testing.assert_allclose(distance_to(mask), ndimage.distance_transform_edt(~mask), rtol=1e-14)
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("share", [0.3, 0.55, 0.7, 1.0])
+def test_components_equal_scipys(connectivity, share):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    mask = rng(2).random((40, 31)) < share
+    theirs, count = ndimage.label(mask, np.ones((3, 3)) if connectivity == 8 else None)
+    ours = components(mask, connectivity)
+    assert ours.max() == count and ((ours > 0) == mask).all()
+    # The same parts; numbers may differ where a component's topmost row begins twice.
+    assert len(np.unique(ours * (count + 1) + theirs)) == count + (not mask.all())
+
+
+def test_a_spiral_is_one_component_and_an_empty_mask_none():
+    spiral = picture(
+        "#########",
+        "........#",
+        "#######.#",
+        "#.....#.#",
+        "#.###.#.#",
+        "#.#...#.#",
+        "#.#####.#",
+        "#.......#",
+        "#########",
+    )
+    assert components(spiral).max() == 1
+    assert components(np.zeros((3, 0))).shape == (3, 0)
+    assert not components(np.zeros((3, 4))).any()
+
+
+# --- weight map ---
+
+CELLS = picture(
+    "11...22222",
+    "11...22222",
+    "11........",
+    "......3333",
+    "1.....3333",
+)
+
+
+@pytest.mark.parametrize("background_only", [True, False])
+def test_border_weights_of_hand_made_cells_equal_brute_force(background_only):
+    nearest, second = two_nearest_naive(CELLS)
+    expected = 10 * np.exp(-((nearest + second) ** 2) / (2 * 5**2))
+    if background_only:
+        expected[CELLS > 0] = 0
+    expected += np.where(CELLS > 0, 3, 0.5)
+    found = border_weight_map(CELLS, (0.5, 3), background_only=background_only)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_border_weights_are_highest_in_the_narrowest_gap_and_1_far_away():
+    labels = np.zeros((9, 120), np.int64)
+    labels[:, 20:30], labels[:, 31:40], labels[:, 44:50] = 1, 2, 3
+    weights = border_weight_map(labels)
+    assert np.unravel_index(weights.argmax(), weights.shape)[1] == 30
+    assert weights[4, 30] == pytest.approx(1 + 10 * math.exp(-(2**2) / 50), rel=1e-6)
+    assert weights[4, 41] > weights[4, 52] > 1
+    assert weights[4, 119] == 1
+
+
+def test_one_cell_alone_has_no_border_weights():
+    assert (border_weight_map(CELLS == 1) == 1).all()
+    with pytest.raises(ArgumentError, match="sigma"):
+        border_weight_map(CELLS, sigma=0)
+    with pytest.raises(ArgumentError, match="class_weight"):
+        border_weight_map(CELLS, (1, 2, 3))
+
+
+def test_cells_that_touch_are_parted_by_one_pixel_and_others_left_alone():
+    touching = picture("1122", "1122", "3344", "3344")
+    apart = separate_touching(touching)
+    assert components(apart > 0, connectivity=8).max() == 4
+    assert set(np.unique(apart)) == {0, 1, 2, 3, 4}
+    np.testing.assert_array_equal(separate_touching(CELLS), CELLS)
+
+
+# --- elastic deformation ---
+
+
+def test_displacement_field_passes_through_the_coarse_vectors_and_is_smooth():
+    field = displacement_field((41, 61), rng(4), grid=3, sigma=10)
+    coarse = 10 * rng(4).standard_normal((1, 2, 3, 3))[0]
+    np.testing.assert_allclose(field[:, ::20, ::30], coarse, atol=1e-9)
+    assert np.abs(np.diff(field, axis=1)).max() < 3
+
+
+def test_displacements_are_normal_with_the_asked_for_deviation():
+    corners = np.array([displacement_field((5, 5), draw, 3, 7.0)[:, ::2, ::2]
+                        for draw in (rng(s) for s in range(300))])  # fmt: skip
+    assert corners.std() == pytest.approx(7, rel=0.05)
+    assert abs(corners.mean()) < 0.4
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_a_whole_displacement_moves_pixels_and_mirrors_at_the_border(mode):
+    image = rng().random((2, 7, 9))
+    field = np.stack([np.full((7, 9), -2.0), np.full((7, 9), 3.0)])
+    expected = np.pad(image, ((0, 0), (2, 0), (0, 3)), mode="reflect")[:, :7, 3:]
+    np.testing.assert_allclose(warp(image, field, mode), expected, atol=1e-12)
+
+
+def test_image_and_labels_bend_together():
+    """A picture of the labels themselves: bent, it must still show the bent labels."""
+    i, j = np.mgrid[:80, :90]
+    labels = ((i // 20 + j // 30) % 4).astype(np.uint8)
+    image = labels[None].astype(np.float32)
+    bend = ElasticDeformation(sigma=6.0)
+    bent, bent_labels = bend(image, labels, rng=rng(7))
+    assert bent.dtype == np.float32 and bent_labels.dtype == np.uint8
+    assert (bent_labels != labels).mean() > 0.05
+    assert set(np.unique(bent_labels)) <= {0, 1, 2, 3}
+    # Between two labels, the bilinear image is a mixture; away from edges it is the label.
+    within = bent[0] == np.rint(bent[0])
+    assert within.mean() > 0.8
+    np.testing.assert_array_equal(bent[0][within], bent_labels[within])
+
+
+def test_elastic_deformation_repeats_with_its_seed_and_zero_leaves_all_as_it_is():
+    image = rng().random((1, 12, 10)).astype(np.float32)
+    first, again, other = (ElasticDeformation()(image, rng=rng(s)) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    np.testing.assert_allclose(ElasticDeformation(sigma=0)(image, rng=rng()), image, atol=1e-6)
+    with pytest.raises(ShapeError, match="displacement"):
+        warp(image, np.zeros((2, 10, 12)))
+    with pytest.raises(ArgumentError, match="sigma"):
+        displacement_field((3, 3), rng(), sigma=-1)
+
+
+# --- scores in pixels ---
+
+
+def test_scores_equal_those_worked_by_hand():
+    """Two images, added up before anything is divided: n = [[5, 1], [2, 2]]."""
+    matrix = ConfusionMatrix(2, ignore_index=255)
+    matrix.add(Tensor(np.array([0, 0, 0, 1, 0])), [0, 0, 0, 0, 1])
+    matrix.add([[0, 1, 0], [0, 1, 0]], [[1, 1, 0], [0, 1, 255]])
+    assert matrix.counts.tolist() == [[5, 1], [2, 2]]
+    assert matrix.pixel_accuracy == pytest.approx(7 / 10)
+    assert matrix.class_accuracy == pytest.approx((5 / 6 + 2 / 4) / 2)
+    np.testing.assert_allclose(matrix.ious, [5 / 8, 2 / 5])
+    assert matrix.mean_iou == pytest.approx((5 / 8 + 2 / 5) / 2)
+    assert matrix.frequency_weighted_iou == pytest.approx((6 * 5 / 8 + 4 * 2 / 5) / 10)
+
+
+def test_confusion_matrix_equals_scikit_learns():
+    metrics = pytest.importorskip("sklearn.metrics")
+    draw = rng(8)
+    target, answer = draw.integers(0, 5, (2, 3, 20, 30))
+    target[target == 4] = 255
+    matrix = ConfusionMatrix(5, ignore_index=255)
+    for a, t in zip(answer, target, strict=True):
+        matrix.add(a, t)
+    counted = target != 255
+    theirs = metrics.confusion_matrix(target[counted], answer[counted], labels=range(5))
+    np.testing.assert_array_equal(matrix.counts, theirs)
+    jaccard = metrics.jaccard_score(target[counted], answer[counted], average=None)
+    np.testing.assert_allclose(matrix.ious, jaccard)
+    weighted = metrics.jaccard_score(target[counted], answer[counted], average="weighted")
+    assert matrix.frequency_weighted_iou == pytest.approx(weighted)
+    recall = metrics.recall_score(target[counted], answer[counted], average=None, labels=range(4))
+    np.testing.assert_allclose(matrix.class_accuracies[:4], recall)
+    assert matrix.class_accuracy == pytest.approx(recall.mean())
+    assert np.isnan(matrix.class_accuracies[4]) and matrix.ious[4] == 0
+
+
+def test_scores_of_nothing_are_not_numbers_and_do_not_warn():
+    matrix = ConfusionMatrix(3)
+    for score in (matrix.pixel_accuracy, matrix.class_accuracy, matrix.mean_iou,
+                  matrix.frequency_weighted_iou):  # fmt: skip
+        assert math.isnan(score)
+    with pytest.raises(ShapeError, match="same shape"):
+        matrix.add(np.zeros((2, 3), int), np.zeros((3, 2), int))
+    with pytest.raises(ArgumentError, match="no class 3"):
+        matrix.add([3], [0])
+
+
+# --- boundaries ---
+
+
+def test_boundary_is_where_a_side_meets_another_class():
+    found = boundary(picture("####", "####", "####", "##.."))
+    np.testing.assert_array_equal(found, picture("....", "....", "..##", ".#..") > 0)
+
+
+def boundary_f1_naive(answer, target, c, reach):
+    def edge(labels):
+        h, w = labels.shape
+        return [
+            (i, j) for i, j in np.argwhere(labels == c)
+            if any(0 <= a < h and 0 <= b < w and labels[a, b] != c
+                   for a, b in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)))
+        ]  # fmt: skip
+
+    def share(some, others):
+        near = [any(math.hypot(i - a, j - b) <= reach for a, b in others) for i, j in some]
+        return sum(near) / len(near)
+
+    p, r = share(edge(answer), edge(target)), share(edge(target), edge(answer))
+    return 2 * p * r / (p + r) if p + r else 0.0
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2.5])
+def test_boundary_f1_equals_naive_loops(reach):
+    draw = rng(9)
+    target = np.kron(draw.integers(0, 3, (4, 5)), np.ones((6, 5), int))
+    answer = np.roll(target, (1, 2), (0, 1))
+    expected = [boundary_f1_naive(answer, target, c, reach) for c in range(3)]
+    np.testing.assert_allclose(boundary_f1(answer, target, 3, tolerance=reach), expected)
+    assert 0 < min(expected) < 1
+
+
+def test_boundary_tolerance_is_three_quarters_of_a_percent_of_the_diagonal():
+    """A diagonal of 500 pixels allows 3.75: a shift by 3 is right, one by 4 is wrong."""
+    target = np.zeros((300, 400), int)
+    target[:, 200:] = 1
+    right, wrong = np.roll(target, 3, 1), np.roll(target, 4, 1)
+    right[:, :3] = wrong[:, :4] = 0
+    assert boundary_f1(right, target, 2).tolist() == [1, 1]
+    assert boundary_f1(wrong, target, 2).tolist() == [0, 0]
+
+
+def test_boundary_f1_of_absent_whole_and_ignored_classes():
+    whole, half = np.zeros((4, 6), int), np.repeat([[0, 0, 0, 1, 1, 1]], 4, 0)
+    np.testing.assert_array_equal(boundary_f1(whole, whole, 2), [1, np.nan])
+    np.testing.assert_array_equal(boundary_f1(whole + 1, whole, 2), [0, np.nan])
+    np.testing.assert_array_equal(boundary_f1(whole, half, 2), [0, 0])
+    void = np.where(np.arange(6) < 2, 255, half)
+    answer = np.where(np.arange(6) < 2, 1, half)
+    assert boundary_f1(answer, void, 2, ignore_index=255, tolerance=0).tolist() == [1, 1]
+    score = BoundaryF1(2)
+    assert math.isnan(score.value)
+    score.add(half, half)
+    score.add(whole, half)
+    assert score.value == 0.5
+
+
+# --- membranes ---
+
+TWO_CELLS = picture("###.###", "###.###", "###.###") > 0
+BROKEN = picture("###.###", "#######", "###.###") > 0
+
+
+def test_a_gap_in_a_membrane_joins_cells_for_rand_and_not_for_pixels():
+    """18 pixels in cells, two of 9. Joined: sum p_ij^2 = 162, targets 162, answer 18^2."""
+    assert pixel_error(BROKEN, TWO_CELLS) == pytest.approx(1 / 21)
+    assert rand_error(TWO_CELLS, TWO_CELLS) == 0
+    assert rand_error(BROKEN, TWO_CELLS) == pytest.approx(1 - 2 * 162 / (162 + 324))
+
+
+def rand_error_naive(answer, target, singletons):
+    """F1 over pairs, the pair of a pixel with itself among them."""
+    cells, parts = components(target), components(answer)
+    places = np.argwhere(cells > 0)
+    same_cell = same_part = both = 0
+    for a, p in enumerate(places):
+        for b, q in enumerate(places):
+            cell = cells[tuple(p)] == cells[tuple(q)]
+            part = parts[tuple(p)] == parts[tuple(q)]
+            if singletons and parts[tuple(p)] == 0:
+                part = a == b
+            same_cell, same_part, both = same_cell + cell, same_part + part, both + (cell and part)
+    precision, recall = both / same_part, both / same_cell
+    return 1 - 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize("membranes", ["singletons", "segment"])
+def test_rand_error_equals_counting_pairs(membranes):
+    draw = rng(10)
+    target, answer = draw.random((2, 9, 11)) < 0.6
+    expected = rand_error_naive(answer, target, membranes == "singletons")
+    assert rand_error(answer, target, membranes) == pytest.approx(expected)
+    assert 0.1 < expected < 1
+
+
+def test_membrane_errors_refuse_probabilities_and_unknown_names():
+    with pytest.raises(ShapeError, match="threshold"):
+        pixel_error(TWO_CELLS * 0.5, TWO_CELLS)
+    with pytest.raises(ArgumentError, match="background"):
+        rand_error(TWO_CELLS, TWO_CELLS, "background")
+    assert rand_error(TWO_CELLS, np.zeros_like(TWO_CELLS)) == 0
+
+
+def test_a_pixel_is_simple_if_its_flip_changes_no_count_of_cells_or_of_membranes():
+    """All 256 neighbourhoods."""
+
+    def counts(around: list[bool], centre: bool) -> tuple[int, int]:
+        block = np.full((3, 3), centre)
+        for value, (di, dj) in zip(around, RING, strict=True):
+            block[1 + di, 1 + dj] = value
+        return components(block, 4).max(), components(~block, 8).max()
+
+    for code in range(256):
+        around = [bool(code >> k & 1) for k in range(8)]
+        assert is_simple(around) == (counts(around, False) == counts(around, True)), code
+
+
+def test_warping_forgives_a_shifted_membrane_and_not_a_broken_one():
+    shifted = picture("##.####", "##.####", "##.####") > 0
+    assert pixel_error(shifted, TWO_CELLS) == pytest.approx(6 / 21)
+    np.testing.assert_array_equal(warped(TWO_CELLS, shifted), shifted)
+    assert warping_error(shifted, TWO_CELLS) == 0
+    assert warping_error(BROKEN, TWO_CELLS) == pytest.approx(1 / 21)
+
+
+def test_warping_keeps_the_number_of_cells_and_comes_closer():
+    draw = rng(11)
+    target = components(draw.random((30, 30)) < 0.5) % 3 > 0
+    answer = draw.random((30, 30)) < 0.5
+    bent = warped(target, answer)
+    assert components(bent).max() == components(target).max()
+    around = [components(~np.pad(m, 1), 8).max() for m in (bent, target)]
+    assert around[0] == around[1]
+    assert 0 < (bent != answer).sum() < (target != answer).sum()
