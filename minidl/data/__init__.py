@@ -1,9 +1,21 @@
 """Data: datasets, loaders, transforms, and readers that do not trust their files."""
 
 from minidl.data import transforms
+from minidl.data.cells import cell_images
 from minidl.data.dataset import ArrayDataset, Dataset, Subset, random_split
 from minidl.data.idx import read_idx, write_idx
 from minidl.data.images import ImageFolder, read_image
+from minidl.data.legend import CAMVID, CELLS, VOC, Legend
 from minidl.data.loader import DataLoader
 from minidl.data.mnist_files import has_mnist, mnist
+from minidl.data.scenes import street_scenes
+from minidl.data.segmentation import (
+    LabelledImages,
+    camvid,
+    camvid_colours,
+    isbi2012,
+    read_labels,
+    read_stack,
+    voc2012,
+)
 from minidl.data.sklearn_digits import digits
