@@ -3,6 +3,7 @@
 Arrays are kept in safetensors files: a JSON header, then the bytes, nothing that
 is executed. A *tree* (nested dicts and lists of numbers, strings and arrays, which
 is what a checkpoint is) becomes one such file, its JSON skeleton in the header.
+``load`` reads both, and PyTorch's .pth files too.
 
 Every file is written beside its target under another name and renamed over it when
 it is safely on the disk, so a reader finds the old file or the new one, whole,
@@ -25,6 +26,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from minidl import torch_files
 from minidl.compute import is_array, to_device
 from minidl.errors import ArgumentError, CheckpointError, DtypeError, message
 
@@ -285,6 +287,44 @@ def _put_together(skeleton: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return arrays[skeleton[_ARRAY]]
         return {key: _put_together(item, arrays) for key, item in skeleton.items()}
     return skeleton
+
+
+# --- any of these, and PyTorch's ---
+
+
+def load(path: Pathlike) -> Any:
+    """What a safetensors or PyTorch file (.pth, .pt) holds, told apart by their first bytes.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    dict of arrays, or tree
+        Of a safetensors file, its arrays by name, or the tree that ``save_tree`` wrote.
+        Of a PyTorch file, what ``torch.save`` was given: tensors as arrays (bfloat16 as
+        float32; those that shared memory do so here), OrderedDict as dict.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, damaged, or holds anything but tensors,
+        dicts, lists, tuples, numbers and strings. No part of it is ever executed.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(9)
+            if head.startswith((torch_files.ZIP, torch_files.LEGACY)) and head[8:] != b"{":
+                return torch_files.read(file)
+    except torch_files.Refusal as cause:
+        raise _unusable(path, str(cause)) from None
+    except OSError as cause:
+        raise _unusable(path, cause.strerror or str(cause)) from None
+    if head[8:] != b"{":  # behind the size of its JSON header, eight bytes
+        raise _unusable(path, "neither a safetensors file nor one that torch.save wrote")
+    arrays, notes = _read(path)
+    return load_tree(path) if _SKELETON in notes else arrays
 
 
 # --- JSON for people and other programs ---
