@@ -5,6 +5,7 @@ No time is judged here, and none that is "measured" here means anything.
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -226,10 +227,20 @@ def test_derivatives_on_the_gpu_are_compared_with_differences_on_the_cpu(cupy, r
 def test_models_are_trained_on_both_devices(cupy, rows, monkeypatch):
     from minidl.models.autoencoder import mlp_autoencoder
 
-    build = lambda: mlp_autoencoder((1, 28, 28), 2)  # noqa: E731
-    monkeypatch.setattr(cases, "models", lambda: {"small": build})
+    every = cases.models()
+    chosen = {"small": cases.Trial(lambda: mlp_autoencoder((1, 28, 28), 2))}
+    chosen |= {name: every[name] for name in ("SegNet-Basic", "ResNet-18")}
+    monkeypatch.setattr(cases, "models", lambda: chosen)
     correct.models(rows)
-    assert [(row["name"], row["ok"]) for row in written(rows)] == [("small", True)]
+    assert [(row["name"], row["ok"]) for row in written(rows)] == [(name, True) for name in chosen]
+
+
+def test_every_model_file_is_tried_on_the_gpu():
+    from minidl import models
+
+    files = {path.stem for path in Path(models.__file__).parent.glob("*.py")} - {"__init__"}
+    text = inspect.getsource(cases.models)
+    assert all(f"minidl.models.{name} import" in text for name in files)
 
 
 def test_each_rung_is_launched_once_for_the_sanitizer(cupy, capsys):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import optim
+from minidl import nn, optim
 from minidl.errors import ArgumentError, CheckpointError
 from minidl.optim.line_search import Point, strong_wolfe
 from minidl.serialize import load_tree, save_tree
@@ -275,3 +275,23 @@ def test_adjustable_clipping_bounds_the_step_whatever_the_learning_rate():
 def test_clipping_refuses_bounds_that_are_not_positive():
     with pytest.raises(ArgumentError, match="clip_value"):
         optim.clip_grad_value_(with_gradients(), 0.0)
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
+    lambda p: optim.Adam(p, lr=0.1), lambda p: optim.LBFGS(p, max_iter=3),
+])  # fmt: skip
+def test_frozen_parameters_stay_as_they_are(make):
+    """As in PyTorch, `model.parameters()` may be given whole."""
+    frozen = nn.Parameter(np.array([1.0, 2.0]), requires_grad=False)
+    free = nn.Parameter(np.array([3.0, 4.0]))
+    optimizer = make([frozen, free])
+
+    def loss():
+        optimizer.zero_grad()
+        value = ((free - frozen) ** 2).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert frozen.tolist() == [1.0, 2.0] and free.tolist() != [3.0, 4.0]

@@ -127,16 +127,55 @@ LAYERS = [
 """One line each, run by both libraries; forward and backward."""
 
 
-def models() -> dict[str, Callable[[], Any]]:
-    """Every model of ``minidl.models``, for images of 28 by 28."""
+@dataclass(frozen=True)
+class Trial:
+    """A model that takes a few steps on the CPU and on the GPU.
+
+    Attributes
+    ----------
+    build : callable
+    image : (C, H, W)
+    classes : int
+        Of random labels, one for each output; 0 where the model has a ``loss`` of its own.
+    tolerance : float
+        Of the losses, relative. Where a maximum is nearly a tie, rounding may move it.
+    """
+
+    build: Callable[[], Any]
+    image: tuple[int, int, int] = (1, 28, 28)
+    classes: int = 0
+    tolerance: float = 1e-5
+
+
+def models() -> dict[str, Trial]:
+    """Every model of ``minidl.models``, narrow where it may be."""
     from minidl.models.autoencoder import conv_autoencoder, mlp_autoencoder
+    from minidl.models.deconvnet import DeconvNet
+    from minidl.models.fcn import fcn8s
+    from minidl.models.resnet import resnet18
+    from minidl.models.segnet import SegNet, SegNetBasic
+    from minidl.models.unet import UNet
     from minidl.models.vae import conv_vae, mlp_vae
+    from minidl.models.vgg import vgg16
 
     image = (1, 28, 28)
+    classifiers = {
+        "VGG-16": (lambda: vgg16(width=8, hidden=32, num_classes=5), (3, 64, 64)),
+        "ResNet-18": (lambda: resnet18(width=8, num_classes=5), (3, 64, 64)),
+        "FCN-8s": (lambda: fcn8s(5, width=1 / 16, padding="same"), (3, 64, 64)),
+        "SegNet": (lambda: SegNet(5, width=1 / 8, eps=1e-3), (3, 90, 120)),
+        "SegNet-Basic": (lambda: SegNetBasic(5, width=1 / 8), (3, 45, 60)),
+        "DeconvNet": (lambda: DeconvNet(5, width=1 / 16, std=0.2), (3, 224, 224)),
+        "U-Net": (lambda: UNet(1, 5, width=8), (1, 188, 188)),
+    }
     return {
-        "autoencoder, fully connected": lambda: mlp_autoencoder(image),
-        "autoencoder, convolutional": lambda: conv_autoencoder(image),
-        "VAE, fully connected": lambda: mlp_vae(image),
-        "VAE, Gaussian decoder": lambda: mlp_vae(image, likelihood="gaussian"),
-        "VAE, convolutional": lambda: conv_vae(image),
+        "autoencoder, fully connected": Trial(lambda: mlp_autoencoder(image)),
+        "autoencoder, convolutional": Trial(lambda: conv_autoencoder(image)),
+        "VAE, fully connected": Trial(lambda: mlp_vae(image)),
+        "VAE, Gaussian decoder": Trial(lambda: mlp_vae(image, likelihood="gaussian")),
+        "VAE, convolutional": Trial(lambda: conv_vae(image)),
+        **{
+            name: Trial(build, shape, classes=5, tolerance=1e-3)
+            for name, (build, shape) in classifiers.items()
+        },
     }

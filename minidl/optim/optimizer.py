@@ -10,6 +10,7 @@ import numpy as np
 from minidl.autograd import enable_grad
 from minidl.compute import Array, is_array, to_device, xp_of
 from minidl.errors import ArgumentError, CheckpointError, message
+from minidl.nn.parameter import Parameter
 from minidl.tensor import Tensor
 
 Closure = Callable[[], Any]
@@ -63,7 +64,8 @@ class Optimizer:
         params = [params] if isinstance(params, Tensor) else list(params)
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
-            if not isinstance(p, Tensor) or not p.is_leaf or not p.requires_grad:
+            frozen = isinstance(p, Parameter) and not p.requires_grad  # stays as it is
+            if not (isinstance(p, Tensor) and p.is_leaf and (p.requires_grad or frozen)):
                 raise ArgumentError(
                     message(
                         f"{who}: a parameter must be a leaf Tensor that requires a gradient",
