@@ -33,8 +33,8 @@ from collections.abc import Iterable, Sequence
 
 import minidl.functional as F
 from minidl import Tensor, nn
-from minidl.errors import ArgumentError, message
 from minidl.nn import init
+from minidl.nn.taps import tap
 
 BLOCKS_18 = (2, 2, 2, 2)
 BLOCKS_34 = (3, 4, 6, 3)
@@ -145,23 +145,8 @@ class ResNet(nn.Module):
         ArgumentError
             If there is no such layer.
         """
-        wanted = list(names)
-        unknown = [name for name in wanted if name not in self.layer_names]
-        if unknown:
-            raise ArgumentError(
-                message(
-                    f"ResNet: there is no layer {unknown[0]!r}",
-                    hint=f"there are {', '.join(self.layer_names)}.",
-                )
-            )
-        found: dict[str, Tensor] = {}
-        for name in self.layer_names:
-            if all(tap in found for tap in wanted):
-                break
-            x = getattr(self, name)(x)
-            if name in wanted:
-                found[name] = x
-        return {name: found[name] for name in wanted}
+        layers = {name: getattr(self, name) for name in self.layer_names}
+        return tap("ResNet", layers, x, names)
 
     def extra_repr(self) -> str:
         return f"pretrained={self.pretrained}"

@@ -44,6 +44,7 @@ import minidl.functional as F
 from minidl import Tensor, nn
 from minidl.errors import ArgumentError, message
 from minidl.nn import init
+from minidl.nn.taps import tap
 
 STAGES_16 = (2, 2, 3, 3, 3)
 STAGES_19 = (2, 2, 4, 4, 4)
@@ -158,23 +159,8 @@ class VGG(nn.Module):
         ArgumentError
             If there is no such layer.
         """
-        wanted = list(names)
-        unknown = [name for name in wanted if name not in self.layer_names]
-        if unknown:
-            raise ArgumentError(
-                message(
-                    f"VGG: there is no layer {unknown[0]!r}",
-                    hint=f"there are {', '.join(self.layer_names)}.",
-                )
-            )
-        found: dict[str, Tensor] = {}
-        for name, layer in zip(self.layer_names, self._layers(), strict=True):
-            if all(tap in found for tap in wanted):
-                break
-            x = layer(x)
-            if name in wanted:
-                found[name] = x
-        return {name: found[name] for name in wanted}
+        layers = dict(zip(self.layer_names, self._layers(), strict=True))
+        return tap("VGG", layers, x, names)
 
     def _layers(self) -> Iterator[nn.Module]:
         yield from self.features
