@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl import reference, taps
-from minidl.compute import Array
+from minidl.compute import Array, is_array, to_device
 from minidl.windows import windows_over
 
 Call = tuple[tuple[Array, ...], dict[str, Any]]
@@ -42,6 +42,17 @@ class Case:
     @property
     def name(self) -> str:
         return f"{self.op}: {self.setting}"
+
+    def call(self, dtype: Any) -> Call:
+        """The call, always with the same numbers in it."""
+        return self.make(np.random.default_rng(0), np.dtype(dtype))
+
+
+def moved(call: Call, device: str) -> Call:
+    """The call with its arrays on a device, also those among its settings."""
+    arrays, settings = call
+    known = {k: to_device(v, device) if is_array(v) else v for k, v in settings.items()}
+    return tuple(to_device(array, device) for array in arrays), known
 
 
 def cases_of(op: str) -> list[Case]:

@@ -112,10 +112,6 @@ def _tiles(rows: int, columns: int, tile: tuple[int, int, int]) -> int:
     return -(-rows // down) * -(-columns // (narrow if columns <= narrow else wide))
 
 
-def _launch(kernel, blocks, **arguments):
-    launch(kernel, grid=(blocks, 1, 1), block=(THREADS, 1, 1), **arguments)
-
-
 def _corner_y(kernel, x, w, windows, groups, tile=None):
     (n, c), o = x.shape[:2], w.shape[0]
     shape, size = (n, o, *windows.output), n * prod(windows.output)
@@ -123,7 +119,7 @@ def _corner_y(kernel, x, w, windows, groups, tile=None):
         return xp_of(x).zeros(shape, x.dtype)
     y = empty_nhwc(xp_of(x), shape, x.dtype) if tile else xp_of(x).empty(shape, x.dtype)
     blocks = groups * _tiles(size, o // groups, tile) if tile else -(-y.size // THREADS)
-    _launch(kernel, blocks, x=x, w=w, y=y, windows=windows, N=n, C=c, O=o, groups=groups)
+    launch(kernel, blocks, THREADS, x=x, w=w, y=y, windows=windows, N=n, C=c, O=o, groups=groups)
     return y
 
 
@@ -140,7 +136,7 @@ def _corner_x(kernel, w, y, windows, groups, tile=None):
         blocks = phases * groups * _tiles(pixels, c // groups, tile)
     else:
         blocks = -(-x.size // THREADS)
-    _launch(kernel, blocks, w=w, y=y, x=x, windows=windows, N=n, C=c, O=o, groups=groups)
+    launch(kernel, blocks, THREADS, w=w, y=y, x=x, windows=windows, N=n, C=c, O=o, groups=groups)
     return x
 
 
@@ -152,7 +148,7 @@ def _corner_w(kernel, x, y, windows, groups, tile=None):
     w = xp.empty(shape, x.dtype)
     sizes = {"windows": windows, "N": n, "C": c, "O": o, "groups": groups}
     if not tile:
-        _launch(kernel, -(-w.size // THREADS), x=x, y=y, w=w, **sizes)
+        launch(kernel, -(-w.size // THREADS), THREADS, x=x, y=y, w=w, **sizes)
         return w
     tiles = groups * _tiles(taps * c // groups, o // groups, tile)
     pixels = n * prod(windows.output)
@@ -160,10 +156,12 @@ def _corner_w(kernel, x, y, windows, groups, tile=None):
     slice_ = -(-pixels // wanted // DEPTH) * DEPTH  # whole tiles, so that packs never cross its end
     slices = -(-pixels // slice_)
     partial = xp.empty((slices, w.size), x.dtype)
-    _launch(kernel, tiles * slices, x=x, y=y, partial=partial, slices=slices, slice=slice_, **sizes)
-    _launch(
+    sizes |= {"slices": slices, "slice": slice_}
+    launch(kernel, tiles * slices, THREADS, x=x, y=y, partial=partial, **sizes)
+    launch(
         "conv2d_w_add_slices",
         -(-w.size // THREADS),
+        THREADS,
         **{"partial": partial, "w": w, "slices": slices, "O": o, "C": c // groups, "taps": taps},
     )
     return w

@@ -53,17 +53,13 @@ def _tiles(rows: int, columns: int, side: int) -> int:
     return -(-rows // side) * -(-columns // side)
 
 
-def _launch(kernel, blocks, **arguments):
-    launch(kernel, grid=(blocks, 1, 1), block=(THREADS, 1, 1), **arguments)
-
-
 def _corner_y(kernel, a, b, side=None):
     xp, (n, i, p), j = xp_of(a), a.shape, b.shape[1]
     if 0 in (n, i, j, p):
         return xp.zeros((n, i, j), a.dtype)
     y = xp.empty((n, i, j), a.dtype)
     blocks = n * _tiles(i, j, side) if side else -(-y.size // THREADS)
-    _launch(kernel, blocks, a=a, b=b, y=y, N=n, I=i, J=j, P=p)
+    launch(kernel, blocks, THREADS, a=a, b=b, y=y, N=n, I=i, J=j, P=p)
     return y
 
 
@@ -77,12 +73,13 @@ def _sliced_y(kernel, a, b, side):
     slices = -(-p // slice_)
     partial = xp.empty((slices, n, i, j), a.dtype)
     sizes = {"N": n, "I": i, "J": j, "P": p, "slices": slices, "slice": slice_}
-    _launch(kernel, tiles * slices, a=a, b=b, partial=partial, **sizes)
+    launch(kernel, tiles * slices, THREADS, a=a, b=b, partial=partial, **sizes)
     if slices == 1:
         return partial[0]
     y = xp.empty((n, i, j), a.dtype)
     blocks = -(-y.size // THREADS)
-    _launch("gram_y_add_slices", blocks, partial=partial, y=y, slices=slices, size=y.size)
+    sizes = {"slices": slices, "size": y.size}
+    launch("gram_y_add_slices", blocks, THREADS, partial=partial, y=y, **sizes)
     return y
 
 
@@ -92,7 +89,7 @@ def _corner_a(kernel, b, y, side=None):
         return xp.zeros((n, i, p), b.dtype)
     a = xp.empty((n, i, p), b.dtype)
     blocks = n * _tiles(i, p, side) if side else -(-a.size // THREADS)
-    _launch(kernel, blocks, b=b, y=y, a=a, N=n, I=i, J=j, P=p)
+    launch(kernel, blocks, THREADS, b=b, y=y, a=a, N=n, I=i, J=j, P=p)
     return a
 
 
@@ -102,7 +99,7 @@ def _corner_b(kernel, a, y, side=None):
         return xp.zeros((n, j, p), a.dtype)
     b = xp.empty((n, j, p), a.dtype)
     blocks = n * _tiles(j, p, side) if side else -(-b.size // THREADS)
-    _launch(kernel, blocks, a=a, y=y, b=b, N=n, I=i, J=j, P=p)
+    launch(kernel, blocks, THREADS, a=a, y=y, b=b, N=n, I=i, J=j, P=p)
     return b
 
 

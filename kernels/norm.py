@@ -123,13 +123,9 @@ def _of_grad(fits):
 # Launching. ``read``: the arrays that statistics are made of; ``rest``: what the last kernel adds.
 
 
-def _launch(kernel, blocks, threads, **arguments):
-    launch(kernel, grid=(blocks, 1, 1), block=(threads, 1, 1), **arguments)
-
-
 def _one_thread_each(view, read, rest, kernel):
     sizes = {"A": view.A, "B": view.B, "P": view.P}
-    _launch(kernel, -(-view.B // THREADS), THREADS, **read, **rest, **sizes)
+    launch(kernel, -(-view.B // THREADS), THREADS, **read, **rest, **sizes)
 
 
 def _one_block_each(view, read, rest, kernel, pack=False):
@@ -137,7 +133,7 @@ def _one_block_each(view, read, rest, kernel, pack=False):
     sizes = {"A": view.A, "B": view.B, "P": view.P}
     loads = view.values // (4 if pack else 1)
     warps = min(-(-loads // (4 * 32)), THREADS // 32)
-    _launch(kernel, view.B, 32 << (warps - 1).bit_length(), **read, **rest, **sizes)
+    launch(kernel, view.B, 32 << (warps - 1).bit_length(), **read, **rest, **sizes)
 
 
 def _in_parts(view, read, rest, first, kernel, statistics=1):
@@ -149,8 +145,8 @@ def _in_parts(view, read, rest, first, kernel, statistics=1):
     array = next(iter(read.values()))
     partial = xp_of(array).empty((2, parts, view.B), array.dtype)
     blocks = parts * -(-view.B // statistics)
-    _launch(first, blocks, THREADS, **read, partial=partial, **sizes)
-    _launch(kernel, blocks, THREADS, **read, **rest, partial=partial, **sizes)
+    launch(first, blocks, THREADS, **read, partial=partial, **sizes)
+    launch(kernel, blocks, THREADS, **read, **rest, partial=partial, **sizes)
 
 
 def _normalize(x, axes, eps, launching, **kernels):

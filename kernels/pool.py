@@ -10,7 +10,7 @@ from math import prod
 
 from minidl.compute import Array, xp_of
 from minidl.ladder import climb, rung
-from minidl.launch import launch
+from minidl.launch import is_nhwc, launch
 from minidl.windows import Windows
 
 THREADS = 256
@@ -41,10 +41,6 @@ def put_windows(y: Array, index: Array, size: tuple[int, int]) -> Array:
 # Layouts.
 
 
-def _is_channels_last(x):
-    return x.transpose(0, 2, 3, 1).flags.c_contiguous and not x.flags.c_contiguous
-
-
 def _memory(x, last):
     """The array in the order of its memory, as pool.cu describes it."""
     return x.transpose(0, 2, 3, 1) if last else x
@@ -67,7 +63,7 @@ def _planes(shape, last):
 
 
 def _launch(kernel, threads, **arguments):
-    launch(kernel, grid=(-(-threads // THREADS), 1, 1), block=(THREADS, 1, 1), **arguments)
+    launch(kernel, -(-threads // THREADS), THREADS, **arguments)
 
 
 # The rungs: where the maximum is.
@@ -99,7 +95,7 @@ def max_pool2d_index_v3_unrolled(x, windows):
 
 
 def _index(kernel, x, windows):
-    last = _is_channels_last(x)
+    last = is_nhwc(x)
     index = _empty(xp_of(x), (*x.shape[:2], *windows.output), "int64", last)
     if not x.size:  # nothing but padding
         index[...] = -1
@@ -132,7 +128,7 @@ def pick_windows_v3_four(x, index):
 
 
 def _pick(kernel, x, index, each):
-    last = _is_channels_last(x)
+    last = is_nhwc(x)
     y = _empty(xp_of(x), index.shape, x.dtype, last)
     if y.size:
         arrays = {"x": _memory(x, last), "index": _memory(_int64(index), last), "y": y}
@@ -156,7 +152,7 @@ def put_windows_v1_naive(y, index, size):
 
 @rung("put_windows", 2)
 def put_windows_v2_bins(y, index, size):
-    xp, last, shape = xp_of(y), _is_channels_last(index), (*y.shape[:2], *size)
+    xp, last, shape = xp_of(y), is_nhwc(index), (*y.shape[:2], *size)
     x = _empty(xp, shape, y.dtype, last)
     if not x.size or not y.size:
         x[...] = 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl.compute import Array, xp_of
 from minidl.ladder import climb, rung
-from minidl.launch import launch
+from minidl.launch import is_nhwc, launch
 from minidl.taps import Taps
 
 THREADS = 256
@@ -66,15 +66,7 @@ def _moved(taps: Taps, dtype: Any, xp: Any, device: str) -> Table:
     )
 
 
-def _launch(kernel, blocks, **arguments):
-    launch(kernel, grid=(blocks, 1, 1), block=(THREADS, 1, 1), **arguments)
-
-
 # Which rung fits: the reason why not, or nothing.
-
-
-def _is_channels_last(x):
-    return x.transpose(0, 2, 3, 1).flags.c_contiguous and not x.flags.c_contiguous
 
 
 def _separable(x, down, across):
@@ -83,11 +75,11 @@ def _separable(x, down, across):
 
 
 def _two_passes(x, down, across):
-    return "" if _is_channels_last(x) else _separable(x, down, across)
+    return "" if is_nhwc(x) else _separable(x, down, across)
 
 
 def _shared_rows(x, down, across):
-    if _is_channels_last(x):
+    if is_nhwc(x):
         return "the image is channels last"
     if ROWS * _table(across, x).span * x.itemsize > SHARED:
         return "the columns under a tile of outputs do not fit into shared memory"
@@ -102,14 +94,14 @@ def resample_v1_naive(x, down, across):
     y = _empty(x, down, across)
     if y.size:
         blocks = -(-y.size // THREADS)
-        _launch("resample_v1_naive", blocks, x=x, y=y, **_arguments(x, down, across))
+        launch("resample_v1_naive", blocks, THREADS, x=x, y=y, **_arguments(x, down, across))
     return y
 
 
 @rung("resample", 2, fits=_two_passes)
 def resample_v2_two_passes(x, down, across):
     (n, c, _, w), i, j = x.shape, down.count, across.count
-    if _is_channels_last(x):
+    if is_nhwc(x):
         mixed = _mix(x.transpose(0, 2, 3, 1), down, n, w * c)
         return _mix(mixed, across, n * i, c).reshape(n, i, j, c).transpose(0, 3, 1, 2)
     mixed = _mix(x, down, n * c, w)
@@ -123,7 +115,8 @@ def _mix(x, taps, outer, inner):
         table = _table(taps, x)
         sizes = {"B": outer, "H": taps.size, "I": taps.count, "S": inner, "T": len(table.index)}
         arrays = {"x": x, "index": table.index, "weight": table.weight, "y": y}
-        _launch("resample_v2_two_passes", -(-y.size // THREADS), **arrays, **sizes)
+        blocks = -(-y.size // THREADS)
+        launch("resample_v2_two_passes", blocks, THREADS, **arrays, **sizes)
     return y
 
 
@@ -133,9 +126,10 @@ def resample_v3_shared_rows(x, down, across):
     if y.size:
         table = _table(across, x)
         tiles = -(-down.count // ROWS) * -(-across.count // COLUMNS)
-        _launch(
+        launch(
             "resample_v3_shared_rows",
             x.shape[0] * x.shape[1] * tiles,
+            THREADS,
             shared=ROWS * table.span * x.itemsize,
             **{"x": x, "y": y, "lowest": table.lowest, "span": table.span},
             **_arguments(x, down, across),

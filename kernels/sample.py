@@ -38,7 +38,7 @@ def sample_taps_weight(image: Array, y: Array, index: Array) -> Array:
 
 
 def _launch(kernel, threads, **arguments):
-    launch(kernel, grid=(-(-threads // THREADS), 1, 1), block=(THREADS, 1, 1), **arguments)
+    launch(kernel, -(-threads // THREADS), THREADS, **arguments)
 
 
 def _sizes(index, pixels):

@@ -110,7 +110,12 @@ def rung_for(op: str, *arrays: Array, **settings: Any) -> Rung:
                 )
             )
         return ladder[level]
-    emulated = isinstance(arrays[0], np.ndarray)
+    return highest(op, *arrays, emulated=isinstance(arrays[0], np.ndarray), **settings)
+
+
+def highest(op: str, *arrays: Array, emulated: bool, **settings: Any) -> Rung:
+    """The highest rung that fits and need not be asked for, on the emulator or on a GPU."""
+    ladder = _ladder(op)
     for level in sorted(ladder, reverse=True):
         step = ladder[level]
         if step.optional or (emulated and step.slow_emulated):

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl.arguments import FROM_NHWC, LARGEST, convert, refused
+from minidl.arguments import FROM_NHWC, LARGEST, TO_NHWC, convert, refused
 from minidl.compute import Array
 from minidl.cuda_text import Kernel, Parameter, Source, folder, kernels_of, shipped
 from minidl.errors import ArgumentError, message
 
 __all__ = [
     "Kernel", "Launch", "Parameter", "Source",
-    "empty_nhwc", "executing", "folder", "kernels_of", "launch", "prepare",
+    "empty_nhwc", "executing", "folder", "is_nhwc", "kernels_of", "launch", "prepare",
 ]  # fmt: skip
 
 GRID = (LARGEST, 65535, 65535)
@@ -156,6 +156,11 @@ def empty_nhwc(xp: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     """An array (N, C, H, W) not filled in, channels last in memory."""
     n, c, h, w = shape
     return xp.empty((n, h, w, c), dtype).transpose(FROM_NHWC)
+
+
+def is_nhwc(x: Array) -> bool:
+    """Whether an array (N, C, H, W) lies channels last in memory, and not also as it is written."""
+    return x.transpose(TO_NHWC).flags.c_contiguous and not x.flags.c_contiguous
 
 
 # --- the launch itself ---

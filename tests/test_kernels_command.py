@@ -21,7 +21,7 @@ from minidl.emulator import sanitize
 from minidl.emulator.findings import Finding
 from minidl.errors import ArgumentError, DeviceError, KernelError
 from minidl.kernels_command import benching, checking, drawing, header, launches, sizing
-from minidl.kernels_command.explanation import explain, fitting_case, made
+from minidl.kernels_command.explanation import explain, fitting_case
 from minidl.kernels_command.listing import used
 from minidl.kernels_command.names import chosen, families, one
 from minidl.kernels_command.occupancy import occupancy
@@ -64,7 +64,7 @@ def test_every_row_of_a_table_is_that_of_a_rung(path):
 )
 def test_every_rung_above_the_first_says_what_it_changes(rung):
     case = fitting_case(rung, "float32")
-    kernels = [launch.kernel for launch in launches.caught(rung, made(case, "float32"))]
+    kernels = [launch.kernel for launch in launches.caught(rung, case.call("float32"))]
     assert header.changes(kernels)
 
 
@@ -305,7 +305,7 @@ def test_blocks_that_fit_by_each_limit():
 def test_tile_of_a_block_is_what_it_writes():
     rung = rung_named("gram_a_v3_register_tile")
     case = sizing.sized("gram_a", {"N": 1, "I": 64, "P": 128})
-    (found,) = launches.owners(rung, made(case, "float32"))
+    (found,) = launches.owners(rung, case.call("float32"))
     assert (found.array, found.shape, found.blocks) == ("a", (1, 64, 128), 2)
     expected = np.repeat([[0, 1]], 64, axis=1).repeat(64, axis=0)
     np.testing.assert_array_equal(found.owner, expected)
@@ -313,7 +313,7 @@ def test_tile_of_a_block_is_what_it_writes():
 
 def test_launches_looked_at_for_their_tiles_compute_what_they_should():
     rung = rung_named("put_windows_v2_bins")
-    call = made(fitting_case(rung, "float32"), "float32")
+    call = fitting_case(rung, "float32").call("float32")
     ranges, put = launches.owners(rung, call)
     # The second launch finds its bins only by what the first left whole.
     assert (ranges.owner >= 0).all() and (put.owner >= 0).all()
@@ -324,7 +324,7 @@ def test_launches_looked_at_for_their_tiles_compute_what_they_should():
 def test_every_op_can_be_called_by_sizes(op):
     case = sizing.sized(op, {"N": 1})
     for dtype in ("float32", "float64"):
-        arrays, settings = made(case, dtype)
+        arrays, settings = case.call(dtype)
         assert arrays[0].dtype == dtype
         assert ladders()[op][0].function(*arrays, **settings) is not None
     assert sizing.large(op).op == op
@@ -335,10 +335,10 @@ def test_sizes_are_read_and_wrong_ones_refused():
     for wrong in ("Q=3", "H", "H=x", "H=0", "H=-1", "mode=cubic"):
         with pytest.raises(ArgumentError, match="--set"):
             sizing.read("resample", [wrong])
-    _, settings = made(sizing.sized("conv2d_y", {"H": 9, "K": 5}), "float32")
+    _, settings = sizing.sized("conv2d_y", {"H": 9, "K": 5}).call("float32")
     assert settings["windows"].kernel == (5, 5)
     with pytest.raises(ArgumentError, match="groups=3 does not divide"):
-        made(sizing.sized("conv2d_y", {"groups": 3}), "float32")
+        sizing.sized("conv2d_y", {"groups": 3}).call("float32")
 
 
 def test_explain_as_text_has_formula_launch_traffic_and_ladder(capsys):
@@ -372,7 +372,7 @@ def test_explaining_a_rung_that_does_not_fit_says_why(capsys):
 
 def test_a_rung_that_does_not_fit_the_example_is_explained_on_a_case_it_fits():
     rung = rung_named("normalize_v5_columns")
-    arrays, settings = made(fitting_case(rung, "float32"), "float32")
+    arrays, settings = fitting_case(rung, "float32").call("float32")
     assert not rung.why_not(*arrays, **settings)
 
 

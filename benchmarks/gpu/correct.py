@@ -34,13 +34,13 @@ def kernels(rows: Rows) -> None:
 
 def _rung(rows: Rows, rung: Any) -> None:
     from minidl.kernels.agreement import difference, in_double, tolerance
-    from minidl.kernels.cases import cases_of
+    from minidl.kernels.cases import cases_of, moved
 
     errors, wrong, count = dict.fromkeys(DTYPES, 0.0), [], 0
     for dtype in DTYPES:
         for case in cases_of(rung.op):
-            arrays, settings = case.make(np.random.default_rng(0), np.dtype(dtype))
-            there, known = on_gpu(arrays, settings)
+            arrays, settings = case.call(dtype)
+            there, known = moved((arrays, settings), "cuda")
             if rung.why_not(*there, **known):
                 continue
             count += 1
@@ -55,14 +55,6 @@ def _rung(rows: Rows, rung: Any) -> None:
     told = ", ".join(f"{dtype} {error:.0e}" for dtype, error in errors.items())
     rows.add(rung.name, not wrong, f"{count} cases, {told}" + "".join(f"; {w}" for w in wrong[:3]),
              errors=errors, cases=count, wrong=wrong)  # fmt: skip
-
-
-def on_gpu(arrays: Any, settings: Any) -> tuple[list[Any], dict[str, Any]]:
-    """The arrays of a call, also those among its settings, as CuPy's."""
-    from minidl.compute import is_array, to_device
-
-    known = {k: to_device(v, "cuda") if is_array(v) else v for k, v in settings.items()}
-    return [to_device(a, "cuda") for a in arrays], known
 
 
 def called(function: Callable[..., Any], arrays: Any, settings: Any) -> tuple[np.ndarray, ...]:

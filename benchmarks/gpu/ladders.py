@@ -46,10 +46,11 @@ def case_of(op: str) -> Any:
 
 def _op(rows: Rows, op: str, rungs: list[Any]) -> None:
     from benchmarks.gpu.timing import Side, burst
+    from minidl.kernels.cases import moved
     from minidl.kernels_command import benching
 
     case = case_of(op)
-    arrays, settings = benching.moved(benching.made(case, "float32"), "cuda")
+    arrays, settings = moved(case.call("float32"), "cuda")
     reasons = {rung.name: rung.why_not(*arrays, **settings) for rung in rungs}
     sides, counts = {}, {}
     for rung in rungs:

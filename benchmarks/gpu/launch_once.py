@@ -13,7 +13,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import numpy as np
 
 from benchmarks.gpu import tree
 
@@ -41,12 +40,11 @@ def main(seconds: float) -> None:
 
 def largest(rung: Any) -> Any:
     """The call of the case with the most elements, on the GPU, of those that the rung fits."""
-    from benchmarks.gpu.correct import on_gpu
-    from minidl.kernels.cases import cases_of
+    from minidl.kernels.cases import cases_of, moved
 
-    made = [case.make(np.random.default_rng(0), np.dtype("float32")) for case in cases_of(rung.op)]
+    made = [case.call("float32") for case in cases_of(rung.op)]
     made.sort(key=lambda call: -sum(a.size for a in call[0]))
-    calls = (on_gpu(*call) for call in made)
+    calls = (moved(call, "cuda") for call in made)
     return next((call for call in calls if not rung.why_not(*call[0], **call[1])), None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -21,6 +23,18 @@ MODES = {"RGB": 3, "L": 1}
 
 # `catch_warnings` changes what all threads share: two at a time would undo each other.
 _opening = Lock()
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Image]:
+    """Pillow's image, silently: it warns of large ones, about which the readers decide."""
+    from PIL import Image
+
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(path)
+    with image:
+        yield image
 
 
 def read_image(
@@ -53,11 +67,7 @@ def read_image(
         raise ArgumentError(f"read_image: mode is one of {list(MODES)}, received {mode!r}")
     name = os.fspath(path)
     try:
-        with _opening, warnings.catch_warnings():
-            # Pillow warns of large images; the limit below refuses them.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
+        with opened(path) as image:
             if image.width * image.height > max_pixels:
                 raise DataError(
                     message(

@@ -16,7 +16,6 @@ From memory: the size of CamVid's original images, VOC's counts, the names of IS
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minidl.data.dataset import ArrayDataset, Dataset, Example, Transform
-from minidl.data.images import ENDINGS, _opening, read_image
+from minidl.data.images import ENDINGS, opened, read_image
 from minidl.data.legend import CAMVID, VOC, Legend
 from minidl.errors import ArgumentError, DataError, message
 
@@ -324,15 +323,9 @@ def _turned(image: Image, page: int) -> bool:
 @contextmanager
 def _opened(who: str, path: Pathlike) -> Iterator[Image]:
     """Pillow's image; whatever it stumbles over is the file's fault, and says so."""
-    from PIL import Image
-
     name = os.fspath(path)
     try:
-        with _opening, warnings.catch_warnings():
-            # Pillow warns of large images; `_bounded` decides about them.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
+        with opened(path) as image:
             yield image
     except FileNotFoundError:
         raise DataError(f"{who}: there is no file {name!r}") from None

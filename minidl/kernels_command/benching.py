@@ -16,11 +16,10 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from minidl.compute import is_array, to_device
 from minidl.errors import ArgumentError, message
-from minidl.kernels.cases import Call, Case, example
+from minidl.kernels.cases import Case, example, moved
 from minidl.kernels_command import sizing
-from minidl.kernels_command.explanation import REALS, made
+from minidl.kernels_command.explanation import REALS
 from minidl.kernels_command.header import header_of, path_of, write_measured
 from minidl.kernels_command.names import chosen
 from minidl.ladder import Rung
@@ -92,7 +91,7 @@ def _case(op: str, args: argparse.Namespace) -> Case:
 
 def bench(rungs: list[Rung], case: Case, args: argparse.Namespace) -> list[Timed]:
     """Time the rungs of an op on one call, in turns."""
-    arrays, settings = moved(made(case, args.dtype), args.device)
+    arrays, settings = moved(case.call(args.dtype), args.device)
     device = "the emulator" if args.device == "cpu" else gpu_name()
     reasons = {rung.name: rung.why_not(*arrays, **settings) for rung in rungs}
     fitting = [rung for rung in rungs if not reasons[rung.name]]
@@ -109,13 +108,6 @@ def bench(rungs: list[Rung], case: Case, args: argparse.Namespace) -> list[Timed
               reasons[rung.name])
         for rung in rungs
     ]  # fmt: skip
-
-
-def moved(call: Call, device: str) -> Call:
-    """A call whose arrays lie on a device."""
-    arrays, settings = call
-    known = {k: to_device(v, device) if is_array(v) else v for k, v in settings.items()}
-    return tuple(to_device(array, device) for array in arrays), known
 
 
 def on_cpu(run: Callable[[], Any]) -> float:

@@ -19,7 +19,6 @@ from minidl.emulator.trace import tracing
 from minidl.errors import DeviceError, MinidlError
 from minidl.kernels.agreement import as_tuple, difference, in_double, tolerance
 from minidl.kernels.cases import Call, Case, cases_of
-from minidl.kernels_command.explanation import made
 from minidl.kernels_command.names import chosen
 from minidl.ladder import Rung
 
@@ -128,7 +127,7 @@ def check(rung: Rung, sanitizers: tuple[str, ...] = ()) -> Checked:
         if not available(mode):
             result.sanitized.append(mode)
             for case, dtype in heaviest:
-                _sanitize(result, mode, made(case, dtype))
+                _sanitize(result, mode, case.call(dtype))
     return result
 
 
@@ -136,7 +135,7 @@ def fitting(rung: Rung) -> Iterator[tuple[Case, str, Call]]:
     """The cases of a rung, in each dtype that it fits."""
     for case in cases_of(rung.op):
         for dtype in DTYPES:
-            call = made(case, dtype)
+            call = case.call(dtype)
             if not rung.why_not(*call[0], **call[1]):
                 yield case, dtype, call
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +19,11 @@ from minidl.cubin import Resources, resources
 from minidl.cuda_text import Source, whole_text
 from minidl.emulator.trace import Traffic, tracing
 from minidl.errors import ArgumentError, DeviceError, message
+from minidl.kernels.agreement import as_tuple
 from minidl.kernels.cases import Call, Case, cases_of, example
 from minidl.kernels_command.launches import Owners, caught, owners
 from minidl.kernels_command.occupancy import Occupancy, occupancy
-from minidl.ladder import Rung, ladders
+from minidl.ladder import Rung, highest, ladders
 from minidl.launch import Launch
 
 REALS = {"float32": "float", "float64": "double"}
@@ -102,7 +104,7 @@ class Explanation:
 
 def explain(rung: Rung, case: Case, dtype: str, arch: str, ladder: bool = False) -> Explanation:
     """Find out all about a rung on a case, and with ``ladder`` about those beside it."""
-    call = made(case, dtype)
+    call = case.call(dtype)
     reason = rung.why_not(*call[0], **call[1])
     if reason:
         raise ArgumentError(
@@ -112,32 +114,28 @@ def explain(rung: Rung, case: Case, dtype: str, arch: str, ladder: bool = False)
         )
     launches = caught(rung, call)
     needs, not_compiled = _needs(launches, arch)
-    beside = [_compared(other, call, arch) for other in ladders()[rung.op]] if ladder else []
+    seen = traced(rung, call)
+    beside = [
+        _compared(other, call, arch, seen if other is rung else None)
+        for other in (ladders()[rung.op] if ladder else ())
+    ]
     return Explanation(
         rung, case, dtype, arch, call, launches, owners(rung, call),
-        needs, not_compiled, traced(rung, call), beside,
+        needs, not_compiled, seen.traffic, beside,
     )  # fmt: skip
-
-
-def made(case: Case, dtype: str) -> Call:
-    """The call of a case, always with the same numbers in it."""
-    return case.make(np.random.default_rng(0), np.dtype(dtype))
 
 
 def gpu_rung(op: str, case: Case, dtype: str) -> Rung:
     """The rung that a GPU would use for a call."""
-    arrays, settings = made(case, dtype)
-    return [
-        rung for rung in ladders()[op]
-        if not rung.optional and not rung.why_not(*arrays, **settings)
-    ][-1]  # fmt: skip
+    arrays, settings = case.call(dtype)
+    return highest(op, *arrays, emulated=False, **settings)
 
 
 def fitting_case(rung: Rung, dtype: str) -> Case:
     """The op's example, or where the rung does not fit it, the largest case that it fits."""
     sizes = {}
     for case in (example(rung.op), *cases_of(rung.op)):
-        arrays, settings = made(case, dtype)
+        arrays, settings = case.call(dtype)
         if not rung.why_not(*arrays, **settings):
             sizes[case] = np.inf if case is example(rung.op) else sum(a.size for a in arrays)
     if not sizes:
@@ -147,12 +145,19 @@ def fitting_case(rung: Rung, dtype: str) -> Case:
     return max(sizes, key=lambda case: sizes[case])
 
 
-def traced(rung: Rung, call: Call) -> dict[str, list[Traffic]]:
-    """The traffic of each kernel that a call runs."""
+class Traced(NamedTuple):
+    """The traffic of each kernel that a call runs, and the elements of its result."""
+
+    traffic: dict[str, list[Traffic]]
+    elements: int
+
+
+def traced(rung: Rung, call: Call) -> Traced:
+    """Run a call, and look."""
     arrays, settings = call
     with tracing() as trace:
-        rung.function(*arrays, **settings)
-    return {name: list(lines) for name, lines in trace.traffic.items()}
+        result = as_tuple(rung.function(*arrays, **settings))
+    return Traced(trace.traffic, result[0].size)
 
 
 def total(traffic: Iterable[Traffic], space: str) -> tuple[float, float]:
@@ -188,15 +193,15 @@ def _needs(launches: list[Launch], arch: str) -> tuple[dict[str, list[Needs]], s
     return needs, ""
 
 
-def _compared(rung: Rung, call: Call, arch: str) -> Compared:
+def _compared(rung: Rung, call: Call, arch: str, seen: Traced | None) -> Compared:
+    """A rung's line of the comparison; ``seen`` where it has been traced already."""
     arrays, settings = call
     reason = rung.why_not(*arrays, **settings)
     if reason:
         return Compared(rung, reason)
     launches = caught(rung, call)
-    rows = [row for rows in traced(rung, call).values() for row in rows]
-    result = rung.function(*arrays, **settings)
-    elements = (result[0] if isinstance(result, tuple) else result).size
+    traffic, elements = seen or traced(rung, call)
+    rows = [row for rows in traffic.values() for row in rows]
     needs, _ = _needs(launches, arch)
     used = [n.resources.registers for each in needs.values() for n in each
             if n.real in (launches[0].real, "any")]  # fmt: skip

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 import minidl
 import minidl.functional as F
 from minidl import emulator, reference
-from minidl.compute import is_array, to_device
+from minidl.compute import to_device
 from minidl.cuda_text import shipped
 from minidl.errors import ShapeError
 from minidl.kernels.agreement import as_tuple, in_double, tolerance
-from minidl.kernels.cases import CASES, cases_of, channels_last, example
+from minidl.kernels.cases import CASES, cases_of, channels_last, example, moved
 from minidl.ladder import ladders
 from minidl.launch import executing
 from minidl.samples import all_samples
@@ -32,7 +32,7 @@ RUNGS = [rung for ladder in ladders().values() for rung in ladder]
 
 @cache
 def made(case, dtype):
-    return case.make(np.random.default_rng(0), np.dtype(dtype))
+    return case.call(dtype)
 
 
 def fitting(dtypes=DTYPES):
@@ -54,8 +54,7 @@ TRIED = list(fitting())
 
 def results(function, arrays, settings, device="cpu"):
     """What a function gives, on a device, as a tuple of NumPy arrays."""
-    there = [to_device(array, device) for array in arrays]
-    known = {k: to_device(v, device) if is_array(v) else v for k, v in settings.items()}
+    there, known = moved((arrays, settings), device)
     result = function(*there, **known)
     return tuple(to_device(r, "cpu") for r in as_tuple(result))
 
