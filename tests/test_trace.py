@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.emulator import addresses
+from minidl.emulator import addresses, building, watching
 from minidl.emulator.trace import tracing
 from minidl.emulator.watching import watched
 from minidl.errors import DeviceError, KernelError
-from minidl.launch import kernels_of, launch
+from minidl.launch import folder, kernels_of, launch
 
 pytest.importorskip("elftools")
 if not (shutil.which("g++") or shutil.which("clang++")):
@@ -252,6 +252,23 @@ def test_a_kernel_built_from_another_folder_is_watched_all_the_same(monkeypatch,
     watched.cache_clear()
     (found,) = traced(text, "past", 1, 1, **given).findings
     assert found.place == "text.cu:2"
+
+
+def test_lines_of_headers_are_found_in_another_checkout_too(monkeypatch, tmp_path):
+    text = """#include "warp.cuh"
+    extern "C" __global__ void sums(const float* x, float* y) {
+        __shared__ float partial[1];
+        y[threadIdx.x] = block_sum(x[threadIdx.x], partial);
+    }"""
+    given = {"x": np.ones(64, np.float32), "y": np.zeros(64, np.float32)}
+    shutil.copytree(folder(), tmp_path / "kernels")
+    for where in (folder(), tmp_path / "kernels"):
+        for module in (building, watching):
+            monkeypatch.setattr(module, "folder", lambda where=where: where)
+        building._build.cache_clear()
+        watched.cache_clear()
+        first = traced(text, "sums", 1, 64, **given).findings[0]
+        assert first.kind == "overrun" and first.place.startswith("warp.cuh:")
 
 
 def test_a_kernel_can_be_traced_after_one_that_failed():

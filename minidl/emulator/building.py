@@ -209,10 +209,14 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 def _texts(source: Source, mode: Mode) -> list[str]:
-    """All that the result depends on beside the file: the emulator, and the headers."""
+    """All that the result depends on beside the file: the emulator, and the headers.
+
+    Where they lie is part of it: by that the table of lines names them, in another checkout too.
+    """
     emulator = folder() / "emulator"
     paths = [emulator / part for part in mode.parts]
     paths += [*emulator.glob("*.hpp"), *(folder() / "include").glob("*")]
     local = re.findall(r'^\s*#\s*include\s+"([^"]+)"', source.text, re.MULTILINE)
     paths += [source.path.parent / name for name in local]
-    return [path.read_text() for path in sorted(set(paths)) if path.is_file()]
+    paths = sorted({path.resolve() for path in paths if path.is_file()})
+    return [*map(str, paths), *(path.read_text() for path in paths)]
