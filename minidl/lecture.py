@@ -77,6 +77,36 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_preset_arguments(parser: argparse.ArgumentParser, folder: str) -> None:
+    """The flags that choose between minutes on generated data and the paper's own setting.
+
+    Parameters
+    ----------
+    folder : str
+        What ``--data`` holds, such as "CamVid: train/, trainannot/, ...".
+    """
+    parser.add_argument(
+        "--preset", choices=("tiny", "paper"), default="tiny",
+        help="two minutes on two cores, or the paper's setting on its data (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help=f"for --preset paper: the folder of {folder}"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="for --preset paper: go on where a run stopped"
+    )
+
+
+def parse_with_preset(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The flags; ends the program if the paper's setting is asked for without its data."""
+    args = parser.parse_args()
+    if args.preset == "paper" and args.data is None:
+        parser.error("--preset paper needs --data DIR")
+    if args.data is not None and not args.data.is_dir():
+        parser.error(f"--data {args.data}: there is no such folder")
+    return args
+
+
 def usable_device(name: str) -> str:
     """The name of a device, if this machine can use it; asked before anything is computed."""
     try:
