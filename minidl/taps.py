@@ -9,7 +9,7 @@ one table down its columns and one along its rows. The tables turned around
 
 Sources: the coordinates are PyTorch's; the cubic kernel is Keys 1981, "Cubic
 convolution interpolation for digital image processing", equation 4, with
-a = -0.75 (OpenCV, PyTorch) or, antialiased, a = -0.5 (Pillow, PyTorch).
+a = -0.75 (OpenCV, PyTorch) or, antialiased, a = -0.5 (Pillow, PyTorch, MATLAB).
 """
 
 from __future__ import annotations
@@ -151,6 +151,29 @@ def antialiased(
     total = weight.sum(1, keepdims=True)
     weight = weight / np.where(total == 0, 1, total)
     return Taps(size, np.clip(offsets, 0, size - 1), weight)
+
+
+@lru_cache(maxsize=256)
+def matlab_bicubic(
+    size: int, count: int, scale: float | None = None, antialias: bool = True
+) -> Taps:
+    """Keys' kernel as MATLAB's imresize uses it: beyond the border the image is mirrored.
+
+    The edge pixels are repeated (..., 2, 1, 1, 2, ...), whereas ``antialiased`` leaves out what
+    is not there. When shrinking, the kernel is widened, unless ``antialias`` is False.
+    """
+    s = scale or count / size
+    narrowed = min(s, 1.0) if antialias else 1.0
+    reach = 2 / narrowed
+    centre = np.arange(1, count + 1) / s + 0.5 * (1 - 1 / s)  # pixels are counted from 1
+    first = np.floor(centre - reach).astype(np.int64)
+    places = first[:, None] + np.arange(math.ceil(2 * reach) + 2)
+    weight = cubic(narrowed * (centre[:, None] - places))
+    weight = weight / weight.sum(1, keepdims=True)
+    folded = (places - 1) % (2 * size)
+    index = np.minimum(folded, 2 * size - 1 - folded)
+    used = weight.any(0)
+    return Taps(size, index[:, used], weight[:, used])
 
 
 @lru_cache(maxsize=256)

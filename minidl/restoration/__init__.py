@@ -1,0 +1,36 @@
+"""Restoring images: what super-resolution and denoising take besides a network.
+
+Pairs to learn from: ``super_resolution_patches``, ``denoising_patches``, ``euclidean_loss``.
+Measuring as papers do: ``evaluate``, ``evaluate_denoising``, on MATLAB's ``imresize`` and luma,
+by ``psnr`` and ``ssim``. Afterwards: ``self_ensemble``, ``restored_in_pieces``, ``save_model`` and
+``load_model``, which reads the authors' own files, too. The networks are
+``minidl.models.srcnn``, ``vdsr`` and ``rednet``.
+"""
+
+from minidl.restoration.ensemble import self_ensemble, turned
+from minidl.restoration.imresize import imresize
+from minidl.restoration.losses import euclidean_loss
+from minidl.restoration.luma import luma, rgb_to_ycbcr, ycbcr_to_rgb
+from minidl.restoration.noise import NoiseOfLevels, add_noise
+from minidl.restoration.patches import denoising_patches, super_resolution_patches
+from minidl.restoration.protocol import (
+    PUBLISHED,
+    RED_NET,
+    Recipe,
+    degrade,
+    enlarge,
+    evaluate,
+    evaluate_denoising,
+    finished,
+    modcrop,
+    pair_of,
+    read_bytes,
+    read_folder,
+    restored,
+    shave,
+)
+from minidl.restoration.quality import Quality, psnr, quality, ssim
+from minidl.restoration.released import read_released
+from minidl.restoration.report import Report, Row
+from minidl.restoration.weights import load_model, save_model
+from minidl.restoration.whole import restored_in_pieces
