@@ -18,6 +18,7 @@ PICTURES = {
     "04_write_a_kernel": ["banks.png"],
     "05_races": [],
     "06_upsampling": ["times_ten.png", "unpooling.png", "checkerboard.png"],
+    "07_segnet_vs_unpool": ["streets.png", "boundaries.png"],
     "09_unet_cells": ["cells.png", "tiles.png"],
 }
 
