@@ -12,7 +12,7 @@ WORKERS ?= auto
 COMMA = ,
 COMPILER = $(if $(shell command -v g++ || command -v clang++),,$(COMMA)compiler)
 
-.PHONY: demo test test-all lint check bench gpu-check bench-gpu clean
+.PHONY: demo test test-all lint check bench gallery gpu-check bench-gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.stamp
@@ -33,6 +33,11 @@ check: $(VENV)/demo.stamp
 
 bench: $(VENV)/test.stamp
 	$(RUN) benchmarks/run.py $(ARGS)
+
+# Every example with its defaults, and its pictures for docs/gallery.md.
+gallery: $(VENV)/test.stamp
+	for example in examples/*.py; do $(RUN) $$example || exit 1; done
+	$(RUN) docs/gallery.py
 
 # On a machine with a GPU. A Python with NumPy, CuPy and PyTorch is enough: nothing is installed.
 GPU_PYTHON ?= $(firstword $(wildcard $(RUN)) $(PYTHON))

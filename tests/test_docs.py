@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import doctest
-import importlib
+import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import minidl
+from tests.test_examples import PICTURES
 
 ROOT = Path(__file__).parent.parent
 MODULES = [
     m.name for m in pkgutil.walk_packages(minidl.__path__, "minidl.")
     if not m.name.endswith("__main__")
 ]
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/gallery.md"]
 
 
 def with_examples() -> list[str]:
@@ -50,6 +51,17 @@ def test_documents_name_files_that_exist(name: str):
     text = (ROOT / name).read_text("utf-8")
     quoted = re.findall(r"`([\w./-]+\.(?:py|md|js|css|npz))`", text)
     linked = re.findall(r"\]\(([\w./-]+)\)", text)
-    for path in [*quoted, *linked]:
+    for path in quoted:
         found = (ROOT / path).exists() or any(ROOT.glob(f"minidl/**/{path}"))
         assert found, f"{name} names {path}"
+    for path in linked:
+        assert ((ROOT / name).parent / path).exists(), f"{name} links to {path}"
+
+
+def test_the_gallery_shows_every_picture_of_every_example():
+    spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
+    gallery = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gallery)
+    drawn = [f"{example[:2]}_{Path(picture).stem}.webp"
+             for example, pictures in PICTURES.items() for picture in pictures]  # fmt: skip
+    assert sorted(gallery.shown()) == sorted(drawn)
