@@ -19,6 +19,7 @@ PICTURES = {
     "05_races": [],
     "06_upsampling": ["times_ten.png", "unpooling.png", "checkerboard.png"],
     "07_segnet_vs_unpool": ["streets.png", "boundaries.png"],
+    "08_fcn": ["fcn.png", "heatmap.png"],
     "09_unet_cells": ["cells.png", "tiles.png"],
 }
 
