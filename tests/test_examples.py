@@ -21,6 +21,7 @@ PICTURES = {
     "07_segnet_vs_unpool": ["streets.png", "boundaries.png"],
     "08_fcn": ["fcn.png", "heatmap.png"],
     "09_unet_cells": ["cells.png", "tiles.png"],
+    "14_depth": ["depth.png", "training.png", "motorcycle.png"],
 }
 
 
@@ -32,6 +33,8 @@ def test_every_example_is_tested():
 def test_example_runs(name, tmp_path):
     if name[:2] in ("01", "02", "03", "06"):
         pytest.importorskip("sklearn", reason="the digits and the photograph are scikit-learn's")
+    if name[:2] == "14":
+        pytest.importorskip("skimage", reason="the motorcycle is scikit-image's")
     command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
                "--dry-run", "--out", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -5,6 +5,17 @@ from minidl.data.cells import cell_images
 from minidl.data.dataset import ArrayDataset, Dataset, Subset, random_split
 from minidl.data.idx import read_idx, write_idx
 from minidl.data.images import ImageFolder, read_image
+from minidl.data.kitti import (
+    StereoPairs,
+    focal_and_baseline,
+    kitti_drives,
+    kitti_raw,
+    kitti_stereo,
+    laser_depth,
+    read_calibration,
+    read_disparity,
+    read_points,
+)
 from minidl.data.legend import CAMVID, CELLS, VOC, Legend
 from minidl.data.loader import DataLoader
 from minidl.data.mnist_files import has_mnist, mnist
@@ -19,3 +30,4 @@ from minidl.data.segmentation import (
     voc2012,
 )
 from minidl.data.sklearn_digits import digits
+from minidl.data.stereo_scenes import StereoScenes, stereo_scenes
