@@ -57,8 +57,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minidl.functional as F
-from minidl import Tensor, nn, no_grad, random
+from minidl import Tensor, no_grad, random
 from minidl.data import CAMVID, DataLoader, Dataset, camvid, street_scenes
+from minidl.label_pictures import draw_labels, largest_piece, name_classes, outline, show
 from minidl.lecture import (
     add_device_argument,
     add_preset_arguments,
@@ -68,15 +69,22 @@ from minidl.lecture import (
     table,
     write_metrics,
 )
-from minidl.models.segnet import Mirror, SegNet, SegNetBasic, he_conv, recompute_statistics, stage
+from minidl.models.segnet import (
+    Mirror,
+    SegNet,
+    SegNetBasic,
+    he_conv,
+    parameter_groups,
+    recompute_statistics,
+    stage,
+)
 from minidl.optim import SGD, Adam, CosineAnnealingLR
 from minidl.pretrained import verify
 from minidl.segmentation import (
+    BorderAccuracy,
     BoundaryF1,
     ConfusionMatrix,
-    boundary,
     components,
-    distance_to,
     median_frequency_weights,
     pixel_cross_entropy,
 )
@@ -171,19 +179,8 @@ def vgg_start(weights: Path | None, upsampling: str) -> SegNet:
 
 
 def released_sgd(rate: float, net: Mirror, steps: int) -> tuple[Any, Any]:
-    """The release's: momentum 0.9, decay of what multiplies only, biases at twice the rate."""
-    factors: list[Any] = []
-    biases: list[Any] = []
-    shifts: list[Any] = []
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            factors.append(module.weight)
-            (biases if isinstance(module, nn.Conv2d) else shifts).append(module.bias)
-    groups = [
-        {"params": factors},
-        {"params": biases, "lr": 2 * rate, "weight_decay": 0.0},
-        {"params": shifts, "weight_decay": 0.0},
-    ]
+    """The release's optimiser, at one rate."""
+    groups = parameter_groups(net, rate)
     return SGD(groups, lr=rate, momentum=0.9, weight_decay=5e-4), None
 
 
@@ -253,14 +250,6 @@ def undone(dataset: Dataset) -> Any:
 # --- measures ---
 
 
-def border_distance(labels: np.ndarray) -> np.ndarray:
-    """Pixels to the nearest one that touches another class, rounded up, at most FARTHEST."""
-    border = np.zeros(labels.shape, bool)
-    for c in np.unique(labels):
-        border |= boundary(labels == c)
-    return np.ceil(np.minimum(distance_to(border), FARTHEST)).astype(np.int64)
-
-
 def pieces(labels: np.ndarray) -> int:
     """Connected areas of one class: many, if an answer is full of specks."""
     return sum(int(components(labels == c).max()) for c in np.unique(labels))
@@ -269,30 +258,26 @@ def pieces(labels: np.ndarray) -> int:
 def measured(
     answers: Sequence[np.ndarray],
     truths: Sequence[np.ndarray],
-    distances: Sequence[np.ndarray],
     tolerance: float | None,
 ) -> dict[str, Any]:
-    """All measures over the held-out images; distances as of ``border_distance``."""
+    """All measures over the held-out images."""
     matrix = ConfusionMatrix(CLASSES, IGNORED)
     edges = BoundaryF1(CLASSES, IGNORED, tolerance)
-    right, pixels = np.zeros(FARTHEST + 1), np.zeros(FARTHEST + 1)
-    for answer, truth, distance in zip(answers, truths, distances, strict=True):
-        matrix.add(answer, truth)
-        edges.add(answer, truth)
-        known = truth != IGNORED
-        pixels += np.bincount(distance[known], minlength=FARTHEST + 1)
-        right += np.bincount(distance[known & (answer == truth)], minlength=FARTHEST + 1)
+    near = BorderAccuracy(FARTHEST, IGNORED)
+    for answer, truth in zip(answers, truths, strict=True):
+        for measure in (matrix, edges, near):
+            measure.add(answer, truth)
     return {
         "pixel_accuracy": matrix.pixel_accuracy,
         "class_accuracy": matrix.class_accuracy,
         "mean_iou": matrix.mean_iou,
         "boundary_f1": edges.value,
-        "border_accuracy": right[0] / max(pixels[0], 1),
-        "inside_accuracy": right[INSIDE:].sum() / max(pixels[INSIDE:].sum(), 1),
+        "border_accuracy": near.between(0, 0),
+        "inside_accuracy": near.between(INSIDE),
         "pieces": float(np.mean([pieces(answer) for answer in answers])),
         "ious": dict(zip(CAMVID.names, matrix.ious.tolist(), strict=True)),
-        "accuracy_by_distance": (right / np.maximum(pixels, 1)).tolist(),
-        "pixels_by_distance": pixels.tolist(),
+        "accuracy_by_distance": near.by_distance,
+        "pixels_by_distance": near.pixels.tolist(),
     }
 
 
@@ -334,89 +319,18 @@ def step_seconds(
 # --- pictures ---
 
 
-def coloured(labels: np.ndarray) -> np.ndarray:
-    """(H, W) -> (H, W, 3), in CamVid's colours."""
-    return np.moveaxis(CAMVID.painted(labels), 0, -1)
-
-
 def draw_streets(path: Path, dataset: Dataset, truths: Any, answers: dict[str, Any]) -> bool:
     """The first four held-out scenes: the image, the truth, and the three answers."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    count = min(4, len(truths))
-    height, width = truths[0].shape
-    figure = Figure(figsize=(15, 0.9 + 3.2 * count * height / width), layout="constrained")
-    grid = figure.subplots(count, 5, squeeze=False)
-    for i, row in enumerate(grid):
-        image, _ = dataset.example(i)
-        pictures = {"the image": np.moveaxis(image, 0, -1), "the truth": coloured(truths[i])}
-        for name in DECODERS:
-            right = (answers[name][i] == truths[i])[truths[i] != IGNORED].mean()
-            pictures[f"{name}: {right:.0%} right"] = coloured(answers[name][i])
-        for axes, (title, picture) in zip(row, pictures.items(), strict=True):
-            axes.imshow(picture, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(title, fontsize=11)
-    name_colours(figure, CLASSES)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    return True
 
+    def title(name: str, row: int) -> str:
+        if name not in answers:
+            return name
+        right = (answers[name][row] == truths[row])[truths[row] != IGNORED].mean()
+        return f"{name}: {right:.0%} right"
 
-def name_colours(figure: Any, columns: int) -> None:
-    """The classes' names and colours, below a figure."""
-    from matplotlib.patches import Patch
-
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in CAMVID.palette]
-    patches = [Patch(facecolor=colour, edgecolor="black", label=name)
-               for name, colour in zip(CAMVID.names, colours, strict=True)]  # fmt: skip
-    figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=10)
-
-
-class Window(NamedTuple):
-    """Part of one held-out scene."""
-
-    scene: int
-    rows: slice
-    columns: slice
-
-    def of(self, maps: Sequence[np.ndarray]) -> np.ndarray:
-        """This part, of the (H, W) of each scene."""
-        return maps[self.scene][self.rows, self.columns]
-
-
-def largest_piece(truths: Sequence[np.ndarray], label: int) -> Window | None:
-    """Around the largest piece of a class in all scenes, whatever the nets made of it."""
-    best: tuple[int, int, np.ndarray] | None = None
-    for i, truth in enumerate(truths):
-        numbers = components(truth == label)
-        sizes = np.bincount(numbers.ravel())[1:]
-        if sizes.size and (best is None or sizes.max() > best[0]):
-            best = int(sizes.max()), i, numbers == int(sizes.argmax()) + 1
-    if best is None:
-        return None
-    _, scene, mask = best
-    spans = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
-    side = min(max(24, *(np.ptp(s) + 9 for s in spans)), *mask.shape)
-    starts = [int(np.clip((s[0] + s[-1] + 1 - side) // 2, 0, n - side))
-              for s, n in zip(spans, mask.shape, strict=True)]  # fmt: skip
-    return Window(scene, *(slice(start, start + side) for start in starts))
-
-
-def outline(axes: Any, mask: np.ndarray) -> None:
-    """The edges of a mask's pixels, in white on black."""
-    from matplotlib.collections import LineCollection
-
-    padded = np.pad(mask, 1)
-    # (h, w) of the padded mask is (h - 1, w - 1) of the picture, whose pixels reach 0.5 around.
-    lines = [((w - 1.5, h - 0.5), (w - 0.5, h - 0.5))
-             for h, w in np.argwhere(padded[1:] != padded[:-1])]  # fmt: skip
-    lines += [((w - 0.5, h - 1.5), (w - 0.5, h - 0.5))
-              for h, w in np.argwhere(padded[:, 1:] != padded[:, :-1])]  # fmt: skip
-    for colour, width in (("black", 3.0), ("white", 1.4)):
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=width))
+    images = [image for (image, _), _ in zip(undone(dataset), range(4), strict=False)]
+    maps = {"the truth": truths} | {name: answers[name] for name in DECODERS}
+    return draw_labels(path, images, maps, CAMVID, title=title)
 
 
 def draw_boundaries(
@@ -438,19 +352,17 @@ def draw_boundaries(
             continue
         image, _ = dataset.example(window.scene)
         true = window.of(truths) == label
-        pictures = {name: np.moveaxis(image, 0, -1)[window.rows, window.columns]}
+        pictures = {name: image[:, window.rows, window.columns]}
         for decoder in DECODERS:
             answer = window.of(answers[decoder])
             iou = (true & (answer == label)).sum() / (true | (answer == label)).sum()
-            pictures[f"{decoder}: IoU {iou:.2f}"] = coloured(answer)
+            pictures[f"{decoder}: IoU {iou:.2f}"] = CAMVID.painted(answer)
         for axes, (title, picture) in zip(row, pictures.items(), strict=True):
-            axes.imshow(picture, interpolation="nearest")
+            show(axes, picture, title)
             outline(axes, true)
-            axes.set(xticks=[], yticks=[])
-            axes.set_title(title, fontsize=10)
     left.suptitle("Around the largest of each class in the held-out scenes, the truth outlined",
                   fontsize=12)  # fmt: skip
-    name_colours(left, 6)
+    name_classes(left, CAMVID, 6)
     draw_distances(right.subplots(), metrics)
     figure.savefig(path, dpi=100)
 
@@ -519,10 +431,8 @@ def main() -> None:
     for name in DECODERS:
         nets[name] = trained(setting, name, weights, args)
         answers[name] = answered(nets[name], setting.test, args.device)
-    distances = [border_distance(truth) for truth in truths]
     metrics: dict[str, Any] = {
-        name: measured(each, truths, distances, setting.tolerance)
-        for name, each in answers.items()
+        name: measured(each, truths, setting.tolerance) for name, each in answers.items()
     }
     metrics["true_pieces"] = float(np.mean([pieces(truth) for truth in truths]))
     metrics["kept_bytes"] = kept_bytes(nets["indices"], setting.test[0][0])

@@ -64,6 +64,7 @@ import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
 from minidl.compute import to_device
 from minidl.data import CAMVID, VOC, ArrayDataset, DataLoader, street_scenes, voc2012
+from minidl.label_pictures import draw_labels, show
 from minidl.lecture import (
     add_device_argument,
     add_preset_arguments,
@@ -72,7 +73,7 @@ from minidl.lecture import (
     table,
     write_metrics,
 )
-from minidl.models.fcn import FCN
+from minidl.models.fcn import FCN, parameter_groups
 from minidl.models.vgg import VGG, normalise
 from minidl.optim import SGD, Adam, CosineAnnealingLR
 from minidl.pretrained import load_weights
@@ -356,36 +357,6 @@ def staged(state: dict[str, Any], scenes: ArrayDataset, size: Size, args: Any) -
 # --- pictures ---
 
 
-def draw_answers(path: Path, images: np.ndarray, labels: np.ndarray, answers: dict[str, np.ndarray]
-                 ) -> bool:
-    """Held-out scenes, a row each: the image, the truth, and the answers of the nets."""
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Patch
-    except ImportError:
-        return False
-    rows = min(5, len(images))
-    figure = Figure(figsize=(15, 1.86 * rows + 0.6), layout="constrained")
-    grid = figure.subplots(rows, 2 + len(answers), squeeze=False)
-    for i, panels in enumerate(grid):
-        maps = (labels, *answers.values())
-        pictures = [images[i], *(CAMVID.painted(x[i : i + 1])[0] for x in maps)]
-        for panel, picture in zip(panels, pictures, strict=True):
-            panel.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
-            panel.set(xticks=[], yticks=[])
-    titles = ("image", "truth", *(f"FCN-{name}" for name in answers))
-    for panel, title in zip(grid[0], titles, strict=True):
-        panel.set_title(title)
-    figure.legend(
-        handles=[Patch(color=np.array(c) / 255, label=n)
-                 for n, c in zip(CAMVID.names, CAMVID.palette, strict=True)],
-        loc="outside lower center", ncols=CLASSES, frameon=False,
-    )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    return True
-
-
 def draw_heat(path: Path, net: FCN, image: np.ndarray, device: str) -> None:
     """The classifier's probabilities of some classes at every place of a large image."""
     from matplotlib.figure import Figure
@@ -396,13 +367,11 @@ def draw_heat(path: Path, net: FCN, image: np.ndarray, device: str) -> None:
     height, width = image.shape[1:]
     figure = Figure(figsize=(15, 2.9), layout="constrained")
     panels = figure.subplots(1, 5)
-    panels[0].imshow(image.transpose(1, 2, 0))
-    panels[0].set_title(f"image, {width} x {height} pixels")
+    show(panels[0], image, f"image, {width} x {height} pixels")
     for panel, name in zip(panels[1:], ("Sky", "Building", "Road", "Car"), strict=True):
         shown = panel.imshow(heat[CAMVID.names.index(name)], cmap="magma", vmin=0, vmax=1,
                              extent=(0, width, height, 0), interpolation="nearest")  # fmt: skip
         panel.set_title(name)
-    for panel in panels:
         panel.set(xticks=[], yticks=[])
     rows, columns = heat.shape[1:]
     figure.colorbar(shown, ax=panels, shrink=0.75, pad=0.01, label="probability")
@@ -438,8 +407,10 @@ def paper(args: Any) -> dict[str, Any]:
         net = new.to(args.device)
         loader = DataLoader(train, shuffle=True, seed=args.seed, workers=2, device=args.device)
         epochs = 1 if args.dry_run else -(-ITERATIONS // len(loader))
-        fit(net, loader, heavy(net, RELEASE_RATES[stride]), summed, epochs=epochs,
-            checkpoint_every=4000, out=args.out / f"fcn{stride}s", resume=args.resume)
+        rate = RELEASE_RATES[stride]
+        heavy = SGD(parameter_groups(net, rate), rate, momentum=0.99, weight_decay=5e-4)
+        fit(net, loader, heavy, summed, epochs=epochs, checkpoint_every=4000,
+            out=args.out / f"fcn{stride}s", resume=args.resume)  # fmt: skip
         metrics[f"{stride}s"] = four(scored(net.eval(), held_out, args.device))
         print(f"{stride}s: {metrics[f'{stride}s']}", flush=True)
     return metrics
@@ -452,18 +423,10 @@ def summed(net: FCN, batch: tuple[Tensor, Tensor]) -> Tensor:
     )
 
 
-def heavy(net: FCN, lr: float) -> SGD:
-    """Momentum 0.99 at batches of one."""
-    biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
-    weights = [p for name, p in net.named_parameters() if not name.endswith("bias")]
-    groups = [{"params": weights}, {"params": biases, "lr": 2 * lr, "weight_decay": 0.0}]
-    return SGD(groups, lr=lr, momentum=0.99, weight_decay=5e-4)
-
-
 def scored(net: FCN, dataset: Any, device: str) -> ConfusionMatrix:
     """What of a data set's pixels was called what, image by image at its own size."""
     matrix = ConfusionMatrix(len(VOC), VOC.ignore)
-    for image, label in (dataset.example(i) for i in range(len(dataset))):
+    for image, label in map(dataset.example, range(len(dataset))):
         matrix.add(answered(net, image[None], device)[0], label)
     return matrix
 
@@ -488,8 +451,8 @@ def tiny(args: Any) -> dict[str, Any]:
     state = without_norm(vgg)
     net = fully_convolutional(state, args.device)
     nets = staged(state, learnt, size, args)
-    metrics["sliding"] = {name: sliding(n, large, args.device)
-                          for name, n in (("classifier", net), ("32s", nets["32s"]))}  # fmt: skip
+    both = {"classifier": net, "32s": nets["32s"]}
+    metrics["sliding"] = {name: sliding(n, large, args.device) for name, n in both.items()}
     print(report_sliding(metrics["sliding"]))
     place = np.broadcast_to(most_frequent(learnt.arrays[1]), labels.shape)
     answers = {BASELINE: place} | {k: answered(n, images, args.device) for k, n in nets.items()}
@@ -499,8 +462,8 @@ def tiny(args: Any) -> dict[str, Any]:
           f"{size.test} held-out scenes. Baseline: {BASELINE}.")
     head = ["", "pixel acc.", "mean acc.", "mean IoU", "f.w. IoU", "boundary F1"]
     print(table(head, [[k, *m.values()] for k, m in metrics["pixels"].items()]))
-    shown = {name: answers[name] for name in ("32s", LONGER, "16s", "8s")}
-    if draw_answers(args.out / "fcn.png", images, labels, shown):
+    shown = {f"FCN-{name}": answers[name] for name in ("32s", LONGER, "16s", "8s")}
+    if draw_labels(args.out / "fcn.png", images, {"truth": labels} | shown, CAMVID, rows=5):
         draw_heat(args.out / "heatmap.png", net, large, args.device)
         print(f"\nDrawn: {args.out / 'fcn.png'}, {args.out / 'heatmap.png'}")
     return metrics

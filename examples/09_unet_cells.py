@@ -51,7 +51,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl import Tensor, random
-from minidl.data import ArrayDataset, DataLoader, Dataset, cell_images, isbi2012
+from minidl.data import ArrayDataset, DataLoader, cell_images, isbi2012
 from minidl.lecture import (
     add_device_argument,
     add_preset_arguments,
@@ -65,9 +65,12 @@ from minidl.optim import SGD, Adam
 from minidl.segmentation import (
     BoundaryF1,
     ConfusionMatrix,
+    DeformedTiles,
     ElasticDeformation,
     border_weight_map,
+    cell_fates,
     components,
+    homes,
     mirrored_mean,
     overlap_tile,
     pixel_cross_entropy,
@@ -205,33 +208,6 @@ def best_threshold(cells: Cells) -> tuple[float, bool]:
 # --- measures ---
 
 
-def fates(answer: np.ndarray, instances: np.ndarray) -> dict[str, int]:
-    """What became of the cells of an image: found, alone or merged with others, or missed.
-
-    A cell is found in the piece of the answer that covers at least half of it; it is merged if
-    that piece covers half of another cell, too.
-    """
-    home = homes(components(answer), instances)
-    found = home[home > 0]
-    shared = np.bincount(found, minlength=1)[found] > 1
-    return {
-        "cells": home.size,
-        "alone": int((~shared).sum()),
-        "merged": int(shared.sum()),
-        "missed": int((home == 0).sum()),
-    }
-
-
-def homes(pieces: np.ndarray, instances: np.ndarray) -> np.ndarray:
-    """Of each cell 1, 2, ..., the number of the piece that covers half of it, or 0."""
-    cells, parts = int(instances.max()) + 1, int(pieces.max()) + 1
-    pairs = np.bincount((instances * parts + pieces).ravel(), minlength=cells * parts)
-    covered = pairs.reshape(cells, parts)[1:]
-    pixels = covered.sum(1)
-    covered[:, 0] = 0  # background is no piece
-    return np.where(2 * covered.max(1) >= pixels, covered.argmax(1), 0)
-
-
 def measured(answers: list[np.ndarray], cells: Cells) -> dict[str, float]:
     """All measures over the held-out images."""
     matrix, edges = ConfusionMatrix(2), BoundaryF1(2)
@@ -240,7 +216,7 @@ def measured(answers: list[np.ndarray], cells: Cells) -> dict[str, float]:
         matrix.add(answer, instances > 0)
         edges.add(answer, instances > 0)
         errors.append(rand_error(answer, instances > 0))
-        for fate, count in fates(answer, instances).items():
+        for fate, count in cell_fates(answer, instances).items():
             counts[fate] += count
     return {
         "pixel_accuracy": matrix.pixel_accuracy,
@@ -296,37 +272,6 @@ HELD_BACK = 5
 """Sections: the labels of the challenge's own test set were never published."""
 
 
-class Sections(Dataset):
-    """Sections of tissue; example i is a tile of section i, drawn anew every time.
-
-    Shifted, turned, mirrored, its grey values stretched, and bent (section 3.1 of the paper).
-    """
-
-    def __init__(self, cells: Cells):
-        self.cells, self.bend = cells, ElasticDeformation()
-
-    def __len__(self) -> int:
-        return len(self.cells.images)
-
-    def draw(self, i: int, rng: np.random.Generator) -> tuple[Any, ...]:
-        around = ((PAPER_BORDER, PAPER_BORDER),) * 2
-        image = np.pad(self.cells.images[i, 0], around, mode="reflect")
-        instances = np.pad(self.cells.instances[i], around, mode="reflect")
-        top, left = (rng.integers(side - PAPER_INPUT + 1) for side in image.shape)
-        turns, flip = rng.integers(4), rng.integers(2)
-        place = np.s_[top : top + PAPER_INPUT, left : left + PAPER_INPUT]
-        image, instances = (
-            np.rot90(a[place], turns)[:, :: -1 if flip else 1] for a in (image, instances)
-        )
-        grey = (image[None] - 0.5) * rng.normal(1, 0.1) + 0.5 + rng.normal(0, 0.05)
-        new, moved = self.bend(grey.astype(np.float32), instances, rng=rng)
-        apart = separate_touching(moved)
-        middle = np.s_[PAPER_BORDER : PAPER_BORDER + PAPER_OUTPUT,
-                       PAPER_BORDER : PAPER_BORDER + PAPER_OUTPUT]  # fmt: skip
-        weights = border_weight_map(apart)[middle]
-        return new, (apart > 0).astype(np.int64)[middle], weights
-
-
 def paper(args: Any) -> None:
     """Train the published network on the ISBI challenge's sections, and measure it."""
     images, labels = isbi2012(args.data).arrays
@@ -335,8 +280,8 @@ def paper(args: Any) -> None:
                         for part in (np.s_[:-HELD_BACK], np.s_[-HELD_BACK:]))  # fmt: skip
     random.manual_seed(args.seed)
     net = UNet().to(args.device)
-    loader = DataLoader(Sections(learnt), 1, shuffle=True, workers=2, seed=args.seed,
-                        device=args.device)  # fmt: skip
+    tiles = DeformedTiles(learnt.images, learnt.instances, PAPER_INPUT, PAPER_BORDER)
+    loader = DataLoader(tiles, 1, shuffle=True, workers=2, seed=args.seed, device=args.device)
     fit(net, loader, SGD(net.parameters(), lr=1e-3, momentum=0.99), weighted_loss,
         epochs=args.epochs or 800, out=args.out / "unet", resume=args.resume)  # fmt: skip
     model = mirrored_mean(net.eval())
@@ -403,7 +348,7 @@ def draw_cells(path: Path, cells: Cells, answers: dict[str, list[np.ndarray]]) -
         pictures = {"The truth": instances > 0} | {name: answers[name][i] for name in order}
         for panel, (name, answer) in zip(panels, pictures.items(), strict=True):
             panel.imshow(coloured(answer, instances, palette), interpolation="nearest")
-            fate = fates(answer, instances)
+            fate = cell_fates(answer, instances)
             panel.set_title("{0}: {alone} alone, {merged} merged".format(name, **fate), fontsize=10)
         for panel in (image, *panels):
             panel.set(xticks=[], yticks=[])

@@ -297,3 +297,14 @@ def copy_vgg16(model: nn.Module, state: Mapping[str, Any]) -> None:
         if value.ndim == 2 and value.size == targets[own].size:
             values[own] = value.reshape(targets[own].shape)
     model.load_state_dict(values, strict=False)
+
+
+def parameter_groups(model: FCN, lr: float) -> list[dict[str, Any]]:
+    """The reference code's, for an optimiser: biases at twice the rate, and without decay.
+
+    With ``SGD(parameter_groups(model, lr), lr, momentum=0.99, weight_decay=5e-4)``, the loss summed
+    over the pixels of one image, it trains at rates of 1e-10 (32s), 1e-12 (16s), 1e-14 (8s).
+    """
+    biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
+    weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
+    return [{"params": weights}, {"params": biases, "lr": 2 * lr, "weight_decay": 0.0}]

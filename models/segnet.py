@@ -31,8 +31,7 @@ are the release's, sampling at test time is from memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import minidl.functional as F
@@ -40,6 +39,7 @@ from minidl import Tensor, nn, no_grad
 from minidl.errors import ArgumentError, message
 from minidl.functional.pool import PickWindows
 from minidl.models.fcn import copy_vgg16, scaled, vgg16_plan
+from minidl.nn.modes import modes_kept
 
 EPS, SHIFT = 1e-9, 0.001
 """Added to batch norm's variance, and what its shift starts from, in the release."""
@@ -278,17 +278,6 @@ def recompute_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
             norm.momentum = momentum
 
 
-@contextmanager
-def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Whatever is trained or evaluated inside, each part is in its old mode afterwards."""
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
 def he_conv(c: int, o: int, window: int, bias: bool = True) -> nn.Conv2d:
     """A convolution that keeps the size and starts as the release's: normal, bias 0."""
     conv = nn.Conv2d(c, o, window, padding=window // 2, bias=bias)
@@ -309,3 +298,23 @@ def stage(layers: list[tuple[str, Any]], eps: float, relu: bool = True) -> nn.Se
         if relu:
             parts[f"{name}_relu"] = nn.ReLU()
     return nn.Sequential(parts)
+
+
+def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
+    """The release's, for an optimiser: biases at twice the rate; only what multiplies decays.
+
+    With ``SGD(parameter_groups(model, lr), lr, momentum=0.9, weight_decay=5e-4)`` the release
+    trains SegNet at a rate of 1e-3, and SegNet-Basic at 0.1.
+    """
+    factors: list[Any] = []
+    biases: list[Any] = []
+    shifts: list[Any] = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            factors.append(module.weight)
+            (biases if isinstance(module, nn.Conv2d) else shifts).append(module.bias)
+    return [
+        {"params": factors},
+        {"params": biases, "lr": 2 * lr, "weight_decay": 0.0},
+        {"params": shifts, "weight_decay": 0.0},
+    ]

@@ -650,3 +650,21 @@ def test_network_runs_alike_on_cupy_arrays_and_never_waits_for_the_gpu(name, mon
         assert not strict_cupy.fetched
         model.zero_grad()
         assert_alike(here, gradients(model, x.to("cuda"), Tensor(labels).to("cuda")))
+
+
+def test_the_released_optimisers_slow_nothing_but_double_the_biases():
+    net = SegNet(3, width=1 / 32)
+    factors, biases, shifts = segnet.parameter_groups(net, 0.1)
+    assert biases["lr"] == 0.2 and "lr" not in factors and "weight_decay" not in factors
+    assert biases["weight_decay"] == shifts["weight_decay"] == 0.0
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in net.modules())
+    assert len(biases["params"]) == convolutions and len(shifts["params"]) == convolutions - 1
+    grouped = [id(p) for group in (factors, biases, shifts) for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in net.parameters())
+
+    net = FCN(3, 8, width=1 / 32)
+    weights, biases = fcn.parameter_groups(net, 1e-10)
+    assert biases["lr"] == 2e-10 and biases["weight_decay"] == 0.0
+    assert all(p.ndim == 1 for p in biases["params"])
+    assert all(p.ndim == 4 for p in weights["params"])
+    assert len(weights["params"]) + len(biases["params"]) == len(list(net.parameters()))

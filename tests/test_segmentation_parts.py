@@ -9,15 +9,21 @@ import pytest
 
 import minidl
 from minidl import Tensor
+from minidl.data import cell_images
 from minidl.errors import ArgumentError, DtypeError, ShapeError
+from minidl.label_pictures import largest_piece
 from minidl.segmentation import (
+    BorderAccuracy,
     BoundaryF1,
     ClassFrequencies,
     ConfusionMatrix,
+    DeformedTiles,
     ElasticDeformation,
+    border_distance,
     border_weight_map,
     boundary,
     boundary_f1,
+    cell_fates,
     components,
     displacement_field,
     distance_to,
@@ -493,3 +499,100 @@ def test_warping_keeps_the_number_of_cells_and_comes_closer():
     around = [components(~np.pad(m, 1), 8).max() for m in (bent, target)]
     assert around[0] == around[1]
     assert 0 < (bent != answer).sum() < (target != answer).sum()
+
+# --- accuracy by distance from a border ---
+
+
+def naive_border_distance(labels, farthest):
+    h, w = labels.shape
+    touching = [
+        (i, j) for i in range(h) for j in range(w)
+        if any(0 <= i + a < h and 0 <= j + b < w and labels[i + a, j + b] != labels[i, j]
+               for a, b in ((0, 1), (1, 0), (0, -1), (-1, 0)))
+    ]
+    found = np.full((h, w), farthest)
+    for i in range(h):
+        for j in range(w):
+            nearest = min((math.hypot(i - a, j - b) for a, b in touching), default=math.inf)
+            found[i, j] = min(math.ceil(nearest), farthest) if nearest < math.inf else farthest
+    return found
+
+
+def test_border_distance_is_that_of_the_nearest_pixel_that_touches_another_class():
+    labels = np.random.default_rng(0).integers(0, 2, (3, 4)).repeat(4, 0).repeat(4, 1)
+    assert (border_distance(labels, 5) == naive_border_distance(labels, 5)).all()
+    assert (border_distance(np.zeros((3, 3), int), 4) == 4).all()
+
+
+def test_border_accuracy_counts_each_distance_by_itself():
+    target = np.array([[0, 0, 0, 0, 1, 1, 9]])
+    answer = np.array([[0, 0, 1, 0, 0, 1, 1]])
+    near = BorderAccuracy(farthest=2, ignore_index=9)
+    near.add(answer, target)
+    # Distances 2 (and 3, taken as 2), 2, 1, 0, 0; label 1 at the ignored pixel touches it: 0.
+    assert near.pixels.tolist() == [3, 1, 2]
+    assert near.right.tolist() == [2, 0, 2]
+    assert near.by_distance == [2 / 3, 0, 1]
+    assert near.between(1) == 2 / 3
+    near.add(answer, target)
+    assert near.pixels.tolist() == [6, 2, 4]
+    with pytest.raises(ShapeError, match="must both be"):
+        near.add(answer[:, :3], target)
+
+
+# --- what became of each cell ---
+
+
+def test_cells_are_alone_merged_or_missed():
+    instances = np.array([
+        [1, 1, 0, 2, 2, 0, 3, 3],
+        [1, 1, 0, 2, 2, 0, 3, 3],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [4, 4, 4, 4, 0, 5, 5, 5],
+    ])  # fmt: skip
+    answer = np.array([
+        [1, 1, 1, 1, 1, 0, 1, 0],
+        [1, 1, 0, 1, 1, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 1, 1, 1],
+    ], bool)  # fmt: skip
+    # 1 and 2 by a bridge; 3 by just half of it; of 4 a quarter only; 5 whole.
+    assert cell_fates(answer, instances) == {"cells": 5, "alone": 2, "merged": 2, "missed": 1}
+    assert cell_fates(answer, instances * 0) == {"cells": 0, "alone": 0, "merged": 0, "missed": 0}
+
+
+# --- tiles, deformed ---
+
+
+def test_deformed_tiles_keep_image_labels_and_weights_together():
+    images, _, instances = cell_images(2, 48, seed=3).arrays
+    tiles = DeformedTiles(instances[:, None].astype(np.float32), instances, 40, 4, grey=0.0)
+    assert len(tiles) == 2
+    image, labels, weights = tiles.draw(1, np.random.default_rng(5))
+    assert image.shape == (1, 40, 40) and labels.shape == weights.shape == (32, 32)
+    # Without changes of grey, the "image" of instances says where labels must be, edges apart.
+    agree = (image[0, 4:36, 4:36] > 0.5) == (labels > 0)
+    assert agree.mean() > 0.93
+    assert (weights[labels > 0] == 1).all() and weights.max() > 5
+    again = tiles.draw(1, np.random.default_rng(5))
+    assert all((a == b).all() for a, b in zip(again, (image, labels, weights), strict=True))
+    other, _, _ = tiles.draw(1, np.random.default_rng(6))
+    assert (other != image).any()
+    with pytest.raises(ShapeError, match="hold a tile"):
+        DeformedTiles(images, instances, 57, 4)
+    with pytest.raises(ShapeError, match="instances"):
+        DeformedTiles(images, instances[:1], 40, 4)
+
+
+# --- pictures of labels ---
+
+
+def test_the_largest_piece_of_a_class_is_found_in_whatever_scene_it_is():
+    scenes = np.zeros((3, 40, 40), np.int64)
+    scenes[0, :3, :3] = 1
+    scenes[2, 30:36, 10:14] = 1
+    window = largest_piece(scenes, 1)
+    assert window.scene == 2
+    assert (window.of(scenes) == 1).sum() == 24
+    assert window.of(scenes).shape == (24, 24)
+    assert largest_piece(scenes, 2) is None

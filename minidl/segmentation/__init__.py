@@ -2,14 +2,18 @@
 
 Before training: ``median_frequency_weights``, ``border_weight_map``, ``ElasticDeformation``.
 While training: ``pixel_cross_entropy``. After: ``overlap_tile`` for images of any size,
-``ConfusionMatrix``, ``BoundaryF1``, and the ISBI challenge's errors.
+``ConfusionMatrix``, ``BoundaryF1``, ``BorderAccuracy``, ``cell_fates``, and the ISBI challenge's
+errors.
 """
 
+from minidl.segmentation.border_accuracy import BorderAccuracy, border_distance
 from minidl.segmentation.boundaries import BoundaryF1, boundary, boundary_f1
 from minidl.segmentation.class_weights import ClassFrequencies, median_frequency_weights
 from minidl.segmentation.connected import components
+from minidl.segmentation.deformed_tiles import DeformedTiles
 from minidl.segmentation.distance import distance_to, two_nearest
 from minidl.segmentation.elastic import ElasticDeformation, displacement_field, warp
+from minidl.segmentation.fates import cell_fates, homes
 from minidl.segmentation.losses import pixel_cross_entropy
 from minidl.segmentation.membranes import pixel_error, rand_error, warping_error
 from minidl.segmentation.metrics import ConfusionMatrix
