@@ -9,6 +9,8 @@ from minidl.lecture import table
 
 TOPICS = {
     "superres": ("minidl.run_command.superres", "enlarge a picture by a super-resolution network"),
+    "style": ("minidl.run_command.style", "give a picture the style of others (Gatys et al.)"),
+    "fast-style": ("minidl.run_command.fast_style", "train a network for one style, or apply one"),
 }
 """Each topic's module, imported only when it is called, and what it does."""
 
