@@ -36,6 +36,7 @@ from minidl import Tensor, nn
 from minidl.errors import ShapeError, message
 from minidl.models.fcn import copy_vgg16, scaled, vgg16_plan
 from minidl.models.segnet import EPS, Mirror, he_conv, stage
+from minidl.models.vgg import VGG
 
 
 class DeconvNet(Mirror):
@@ -116,6 +117,17 @@ class DeconvNet(Mirror):
                 )
             )
         return super().forward(x)
+
+    def copy_encoder(self, vgg: VGG) -> None:
+        """Start from a VGG-16 of the same width with batch norm: its convolutions and norms.
+
+        fc6 and fc7 stay as they are.
+        """
+        layers = {path.rpartition(".")[2]: module for path, module in self.named_modules()}
+        for name, module in zip(vgg.layer_names, vgg.features, strict=False):
+            if name.startswith(("conv", "bn")):
+                own = name if name.startswith("conv") else name.replace("bn", "conv") + "_bn"
+                layers[own].load_state_dict(module.state_dict())
 
     def copy_vgg16(self, state: Mapping[str, Any]) -> None:
         """Start the encoder, fc6 and fc7 from a VGG-16; see ``fcn.copy_vgg16``."""

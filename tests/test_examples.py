@@ -21,6 +21,7 @@ PICTURES = {
     "07_segnet_vs_unpool": ["streets.png", "boundaries.png"],
     "08_fcn": ["fcn.png", "heatmap.png"],
     "09_unet_cells": ["cells.png", "tiles.png"],
+    "10_deconvnet": ["deconvnet.png", "projections.png", "rules.png"],
     "11_pretraining": ["slices.png", "labels.png"],
     "14_depth": ["depth.png", "training.png", "motorcycle.png"],
 }

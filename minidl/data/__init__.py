@@ -21,6 +21,7 @@ from minidl.data.kitti import (
 from minidl.data.legend import CAMVID, CELLS, VOC, Legend
 from minidl.data.loader import DataLoader
 from minidl.data.mnist_files import has_mnist, mnist
+from minidl.data.photographs import photographs
 from minidl.data.scenes import street_scenes
 from minidl.data.segmentation import (
     LabelledImages,

@@ -17,5 +17,17 @@ from minidl.segmentation.fates import cell_fates, homes
 from minidl.segmentation.losses import pixel_cross_entropy
 from minidl.segmentation.membranes import pixel_error, rand_error, warping_error
 from minidl.segmentation.metrics import ConfusionMatrix
+from minidl.segmentation.object_crops import (
+    NamedCrops,
+    ObjectBox,
+    ObjectCrops,
+    around,
+    balanced,
+    cut,
+    cut_labels,
+    empty_boxes,
+    object_boxes,
+)
 from minidl.segmentation.tiles import Tile, mirrored_mean, overlap_tile, overlap_tiles
 from minidl.segmentation.weight_map import border_weight_map, separate_touching
+from minidl.segmentation.window_votes import largest_scores, square_windows
