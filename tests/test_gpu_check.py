@@ -187,7 +187,8 @@ def test_missing_gpu_fails_every_step_and_is_told(tmp_path):
     assert ran.returncode == 1
     assert "models: VAE, convolutional: DeviceError: cuda" in ran.stdout
     (path,) = tmp_path.iterdir()
-    assert len(json.loads(path.read_text())["rows"]) == len(cases.models())
+    judged = len(cases.models()) + len(cases.answers())
+    assert len(json.loads(path.read_text())["rows"]) == judged
 
 
 # --- is it right ---
@@ -229,17 +230,18 @@ def test_models_are_trained_on_both_devices(cupy, rows, monkeypatch):
 
     every = cases.models()
     chosen = {"small": cases.Trial(lambda: mlp_autoencoder((1, 28, 28), 2))}
-    chosen |= {name: every[name] for name in ("SegNet-Basic", "ResNet-18")}
+    chosen |= {name: every[name] for name in ("SegNet-Basic", "ResNet-18", "CRN", "chairs")}
     monkeypatch.setattr(cases, "models", lambda: chosen)
     correct.models(rows)
-    assert [(row["name"], row["ok"]) for row in written(rows)] == [(name, True) for name in chosen]
+    judged = [*chosen, *cases.answers()]
+    assert [(row["name"], row["ok"]) for row in written(rows)] == [(name, True) for name in judged]
 
 
 def test_every_model_file_is_tried_on_the_gpu():
     from minidl import models
 
     files = {path.stem for path in Path(models.__file__).parent.glob("*.py")} - {"__init__"}
-    text = inspect.getsource(cases.models)
+    text = inspect.getsource(cases.models) + inspect.getsource(cases.answers)
     assert all(f"minidl.models.{name} import" in text for name in files)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,26 +137,39 @@ class Trial:
     build : callable
     image : (C, H, W)
     classes : int
-        Of random labels, one for each output; 0 where the model has a ``loss`` of its own.
+        Of random labels, one for each output; 0 where there is another loss.
     tolerance : float
         Of the losses, relative. Where a maximum is nearly a tie, rounding may move it.
+    loss : callable, optional
+        ``loss(model, images)``. Default: the labels' cross-entropy, or the model's own ``loss``.
     """
 
     build: Callable[[], Any]
     image: tuple[int, int, int] = (1, 28, 28)
     classes: int = 0
     tolerance: float = 1e-5
+    loss: Callable[[Any, Any], Any] | None = None
 
 
 def models() -> dict[str, Trial]:
     """Every model of ``minidl.models``, narrow where it may be."""
     from minidl.models.autoencoder import conv_autoencoder, mlp_autoencoder
+    from minidl.models.chairs import TwoStreams
+    from minidl.models.crn import CRN
     from minidl.models.deconvnet import DeconvNet
+    from minidl.models.deepsim import DeepsimAutoencoder
     from minidl.models.fcn import fcn8s
+    from minidl.models.garg import Garg
+    from minidl.models.garg_resnet import GargResNet
+    from minidl.models.johnson import TransformerNet, TransformNet
+    from minidl.models.masci import StackedConvAutoencoder
+    from minidl.models.rednet import REDNet
     from minidl.models.resnet import resnet18
     from minidl.models.segnet import SegNet, SegNetBasic
+    from minidl.models.srcnn import SRCNN
     from minidl.models.unet import UNet
     from minidl.models.vae import conv_vae, mlp_vae
+    from minidl.models.vdsr import VDSR
     from minidl.models.vgg import vgg16
 
     image = (1, 28, 28)
@@ -168,6 +182,18 @@ def models() -> dict[str, Trial]:
         "DeconvNet": (lambda: DeconvNet(5, width=1 / 16, std=0.2), (3, 224, 224)),
         "U-Net": (lambda: UNet(1, 5, width=8), (1, 188, 188)),
     }
+    painters = {  # ..., and what an answer counts
+        "SRCNN": (lambda: SRCNN("9-1-5"), (1, 24, 24), 1.0),
+        "VDSR": (lambda: VDSR(depth=5, width=8), (1, 24, 24), 1.0),
+        "RED-Net": (lambda: REDNet(20, width=8), (1, 24, 24), 1.0),
+        "Garg": (lambda: Garg(widths=(8, 8, 16, 16, 8), hidden=16, padding="same"),
+                 (3, 32, 64), 1.0),
+        "Garg's release": (lambda: GargResNet(width=8, blocks=(1, 1, 1, 1)), (3, 64, 64), 0.01),
+        "Johnson": (lambda: TransformNet("instance", width=4), (3, 64, 64), 1 / 255),
+        "pytorch/examples' transformer": (lambda: TransformerNet(width=4), (3, 32, 32), 1.0),
+        "CRN": (lambda: CRN(16, classes=3, width=1 / 64), (3, 16, 32), 1 / 255),
+        "DeePSiM's autoencoder": (lambda: DeepsimAutoencoder(32, width=1 / 8), (3, 32, 32), 1.0),
+    }  # fmt: skip
     return {
         "autoencoder, fully connected": Trial(lambda: mlp_autoencoder(image)),
         "autoencoder, convolutional": Trial(lambda: conv_autoencoder(image)),
@@ -178,4 +204,49 @@ def models() -> dict[str, Trial]:
             name: Trial(build, shape, classes=5, tolerance=1e-3)
             for name, (build, shape) in classifiers.items()
         },
-    }
+        "Masci's, fine-tuned": Trial(
+            lambda: StackedConvAutoencoder(image, ((8, 5, True), (16, 5, True)), 32, 5),
+            image, classes=5, tolerance=1e-3,
+        ),
+        **{
+            name: Trial(build, shape, tolerance=1e-3, loss=partial(away_from_grey, scale=scale))
+            for name, (build, shape, scale) in painters.items()
+        },
+        "chairs": Trial(lambda: TwoStreams(4, size=32, width=1 / 16), (3, 32, 32),
+                        tolerance=1e-3, loss=drawn_chairs),
+    }  # fmt: skip
+
+
+def away_from_grey(model: Any, images: Any, scale: float) -> Any:
+    """A loss for whatever makes images of images: the mean square of their distance to 0.5."""
+    answer = model(images)
+    answer = answer[0] if isinstance(answer, tuple) else answer
+    return ((answer * scale - 0.5) ** 2).mean()
+
+
+def drawn_chairs(model: Any, images: Any) -> Any:
+    """Chairs against the images, which stand for chairs; their first pixels for class and view."""
+    classes, views = images[:, 0, 0, :4], images[:, 1, 0, :4]
+    return model.loss(model(classes, views), images, images[:, :1], reduction="mean")
+
+
+def answers() -> dict[str, Callable[[str], Any]]:
+    """What is computed with models and not by training them: by device, an array."""
+    from minidl import manual_seed
+    from minidl.models.gatys import stylise
+    from minidl.models.vgg import VGG
+    from minidl.models.zeiler_fergus import project
+    from minidl.perceptual import random_features
+
+    pictures = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+
+    def styled(device: str) -> Any:
+        features = random_features(width=4).to(device)
+        return stylise(*pictures, features, steps=3, every=3, progress=False).picture
+
+    def projected(device: str) -> Any:
+        manual_seed(0)
+        vgg = VGG((1, 2, 1), width=4, hidden=8, num_classes=5).to(device)
+        return project(vgg, pictures, "conv3_1", 2).pixels.numpy()
+
+    return {"Gatys's style transfer": styled, "Zeiler & Fergus's projection": projected}

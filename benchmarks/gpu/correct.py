@@ -176,10 +176,16 @@ def models(rows: Rows) -> None:
             error = max(abs(a - b) / abs(a) for a, b in zip(here, there, strict=True))
             told = f"losses {', '.join(f'{v:.4f}' for v in there)}, off by {error:.1e}"
             rows.add(name, error <= trial.tolerance, told, cpu=here, cuda=there)
+    for name, answer in cases.answers().items():
+        with rows.judged(name):
+            on_cpu, on_gpu = answer("cpu"), answer("cuda")
+            error = float(abs(on_cpu - on_gpu).max() / abs(on_cpu).max())
+            rows.add(name, error <= 1e-3, f"off by {error:.1e}", error=error)
 
 
 def losses(trial: Trial, device: str, steps: int = 4) -> list[float]:
-    """The losses of the first steps: of Adam, or of gradient descent where there are labels.
+    """The losses of the first steps: of Adam, or of gradient descent where the loss is not the
+    model's own.
 
     Adam divides by a gradient's size, also of gradients that are rounding errors alone, as those
     of a bias ahead of batch norm.
@@ -191,8 +197,9 @@ def losses(trial: Trial, device: str, steps: int = 4) -> list[float]:
     minidl.manual_seed(0)
     model = trial.build().to(device)
     parameters = model.parameters()
-    optimizer = optim.SGD(parameters, 1e-4) if trial.classes else optim.Adam(parameters)
-    rng, count = np.random.default_rng(0), 4 if trial.classes else 32
+    own = not trial.classes and trial.loss is None
+    optimizer = optim.Adam(parameters) if own else optim.SGD(parameters, 1e-4)
+    rng, count = np.random.default_rng(0), 32 if own else 4
     images = minidl.tensor(rng.random((count, *trial.image), np.float32), device=device)
     found = []
     for _ in range(steps):
@@ -202,7 +209,7 @@ def losses(trial: Trial, device: str, steps: int = 4) -> list[float]:
             labels = rng.integers(0, trial.classes, (count, *scores.shape[2:]))
             loss = F.cross_entropy(scores, minidl.tensor(labels, device=device))
         else:
-            loss = model.loss(images)
+            loss = model.loss(images) if trial.loss is None else trial.loss(model, images)
         loss.backward()
         optimizer.step()
         found.append(float(loss.item()))
