@@ -158,8 +158,8 @@ def stylise(
     settings = {
         "content": _fingerprint(content), "styles": [_fingerprint(p) for p in pictures],
         "masks": [_fingerprint(m) for m in masks or ()], "style_weights": objective.shares,
-        "recipe": repr(found), "network": _fingerprint(*features.vgg.state_dict().values()),
-        "normalisation": features.normalisation, "start": start, "noise": noise, "seed": seed,
+        "recipe": repr(found), "network": _network_of(features), "start": start, "noise": noise,
+        "normalisation": features.normalisation, "seed": seed,
         "optimizer": optimizer, "lr": lr, "every": every, "history": history,
     }  # fmt: skip
     rate = _rate(features, optimizer, lr)
@@ -292,6 +292,12 @@ def _rate(features: Features, optimizer: str, lr: float | None) -> float:
 def _noise(features: Features, like: Tensor, std: float, seed: int) -> Tensor:
     drawn = 0.5 + std * np.random.default_rng(seed).standard_normal(like.shape)
     return features.prepare(Tensor(to_device(drawn.astype(np.float32), like.device)))
+
+
+def _network_of(features: Features) -> list[Any]:
+    # Without the classifier, which no file brings: it is other random numbers in each process.
+    layers = features.vgg.features
+    return [[type(layer).__name__ for layer in layers], _fingerprint(*layers.state_dict().values())]
 
 
 def _fingerprint(*arrays: Any) -> int:

@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from minidl import use_kernels
+from minidl import random, use_kernels
 from minidl.data.images import read_image
 from minidl.errors import ArgumentError, CheckpointError, ShapeError
 from minidl.models import gatys
 from minidl.models.gatys import stylise, with_colours_of
 from minidl.models.vgg import STAGES_16, VGG
-from minidl.perceptual import RECIPES, Features, Recipe, random_features
+from minidl.perceptual import RECIPES, Features, Recipe, load_features, random_features
 from minidl.pictures import save_png
 from minidl.restoration.luma import luma, rgb_to_ycbcr
 from minidl.serialize import save_arrays
@@ -185,6 +185,20 @@ def test_ctrl_c_saves_the_state_of_the_stretch(tmp_path):
         run(checkpoint=state, watcher=lambda *_: signal.raise_signal(signal.SIGINT))
     resumed = run(checkpoint=state, resume=True)
     np.testing.assert_array_equal(resumed.picture, run().picture)
+
+
+def test_a_file_of_weights_is_known_again_by_another_process(tmp_path):
+    weights, state = tmp_path / "vgg19.safetensors", tmp_path / "state.safetensors"
+    first = features().vgg.features.state_dict()
+    save_arrays(weights, {f"features.{name}": value for name, value in first.items()})
+    whole = run(features=load_features(weights), steps=10)
+    random.manual_seed(1)
+    run(features=load_features(weights), checkpoint=state, steps=5)
+    random.manual_seed(2)  # the classifier, which is not in the file and not used, is another now
+    resumed = run(features=load_features(weights), checkpoint=state, steps=10, resume=True)
+    np.testing.assert_array_equal(resumed.picture, whole.picture)
+    with pytest.raises(CheckpointError, match="network"):
+        run(features=load_features(weights, "average"), checkpoint=state, resume=True)
 
 
 @pytest.mark.parametrize(
