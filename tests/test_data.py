@@ -400,6 +400,18 @@ def test_a_fraction_that_rounds_down_in_floats_still_gets_its_share():
     assert [len(p) for p in parts] == [71, 29]
 
 
+def test_shuffled_rounds_take_all_before_any_comes_again():
+    dataset = data.ArrayDataset(np.arange(10))
+    order = data.shuffled_rounds(dataset, 25, seed=1).indices
+    assert [sorted(order[k : k + 10]) for k in (0, 10)] == [list(range(10))] * 2
+    assert len(set(order[20:])) == 5
+    assert order[:10].tolist() != order[10:20].tolist()
+    assert data.shuffled_rounds(dataset, 25, seed=1).indices.tolist() == order.tolist()
+    assert len(data.shuffled_rounds(dataset, 0)) == 0
+    with pytest.raises(ArgumentError, match="empty"):
+        data.shuffled_rounds(data.Subset(dataset, np.arange(0)), 1)
+
+
 def test_random_split_follows_its_seed():
     first, again, other = (
         data.random_split(data.ArrayDataset(np.arange(50)), [25, 25], seed)[0].indices.tolist()

@@ -23,6 +23,8 @@ PICTURES = {
     "09_unet_cells": ["cells.png", "tiles.png"],
     "10_deconvnet": ["deconvnet.png", "projections.png", "rules.png"],
     "11_pretraining": ["slices.png", "labels.png"],
+    "12_superres": ["superres.png", "curves.png"],
+    "13_denoise": ["denoise.png", "skips.png"],
     "14_depth": ["depth.png", "training.png", "motorcycle.png"],
 }
 
@@ -35,8 +37,10 @@ def test_every_example_is_tested():
 def test_example_runs(name, tmp_path):
     if name[:2] in ("01", "02", "03", "06"):
         pytest.importorskip("sklearn", reason="the digits and the photograph are scikit-learn's")
-    if name[:2] == "14":
-        pytest.importorskip("skimage", reason="the motorcycle is scikit-image's")
+    if name[:2] in ("12", "13"):
+        pytest.importorskip("sklearn", reason="some of the photographs are scikit-learn's")
+    if name[:2] in ("12", "13", "14"):
+        pytest.importorskip("skimage", reason="the photographs are scikit-image's")
     command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
                "--dry-run", "--out", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300)

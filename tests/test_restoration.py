@@ -688,3 +688,12 @@ def test_released_networks_answer_the_same_in_pieces(name, tile, set5):
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
     short = restoration.restored_in_pieces(model, y, tile, model.radius // 4)
     assert np.abs(short - whole).max() > 1e-4
+
+
+def test_a_comparison_has_a_dash_where_nothing_was_measured():
+    found = {"bicubic": {"x2": restoration.Quality(33.0, 0.9), "x3": restoration.Quality(30, 0.8)},
+             "SRCNN": {"x3": restoration.Quality(31.5, 0.85)}}  # fmt: skip
+    rows = restoration.comparison(found).splitlines()
+    assert rows[0].split() == ["PSNR,", "SSIM", "x2", "x3"]
+    assert rows[-1].split() == ["SRCNN", "-", "31.50", "0.8500"]
+    assert restoration.as_numbers(found)["SRCNN"] == {"x3": {"psnr": 31.5, "ssim": 0.85}}

@@ -4,7 +4,7 @@ from minidl.data import transforms
 from minidl.data.cells import cell_images
 from minidl.data.chairs import TransformedChairs, chair_images
 from minidl.data.ct_slices import ct_slices
-from minidl.data.dataset import ArrayDataset, Dataset, Subset, random_split
+from minidl.data.dataset import ArrayDataset, Dataset, Subset, random_split, shuffled_rounds
 from minidl.data.idx import read_idx, write_idx
 from minidl.data.images import ImageFolder, read_image
 from minidl.data.kitti import (

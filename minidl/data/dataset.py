@@ -155,6 +155,30 @@ def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> l
     return [Subset(dataset, part) for part in np.split(order, np.cumsum(sizes)[:-1])]
 
 
+def shuffled_rounds(dataset: Dataset, count: int, seed: int = 0) -> Subset:
+    """So many examples in random order; all of them once before any comes again.
+
+    For a training of so many steps, however large the dataset: one epoch of the result.
+
+    Parameters
+    ----------
+    count : int
+        May be more than the dataset has, or fewer.
+    seed : int
+
+    Raises
+    ------
+    ArgumentError
+        If there is nothing to draw from.
+    """
+    n = len(dataset)
+    if count > 0 and n == 0:
+        raise ArgumentError(f"shuffled_rounds: an empty dataset has not {count} examples to draw")
+    rng = np.random.default_rng(seed)
+    order = [rng.permutation(n) for _ in range(-(-count // n) if n else 0)]
+    return Subset(dataset, np.concatenate([np.arange(0), *order])[:count])
+
+
 def _shares(n: int, fractions: Sequence[float]) -> list[int]:
     # Rounded before the floor, because 0.29 * 100 is 28.999999999999996.
     sizes = [math.floor(round(n * share, 6)) for share in fractions]

@@ -31,6 +31,6 @@ from minidl.restoration.protocol import (
 )
 from minidl.restoration.quality import Quality, psnr, quality, ssim
 from minidl.restoration.released import read_released
-from minidl.restoration.report import Report, Row
+from minidl.restoration.report import Report, Row, as_numbers, comparison
 from minidl.restoration.weights import load_model, save_model
 from minidl.restoration.whole import restored_in_pieces

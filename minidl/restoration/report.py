@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.lecture import table
 from minidl.restoration.quality import Quality
 
 
@@ -44,6 +45,22 @@ class Report:
         return "\n".join(
             [head, *(f"{r.name:{width}}  {_cell(r.baseline)}  {_cell(r.model)}" for r in lines)]
         )
+
+
+def comparison(found: Mapping[str, Mapping[str, Quality]]) -> str:
+    """A table of several methods: a row each, by name, and a column for each condition.
+
+    A method that was not measured under one ("x3", "sigma 30") has a dash there.
+    """
+    conditions = list(dict.fromkeys(c for each in found.values() for c in each))
+    rows = [[name, *(f"{q[c].psnr:.2f} {q[c].ssim:.4f}" if c in q else "-" for c in conditions)]
+            for name, q in found.items()]  # fmt: skip
+    return table(["PSNR, SSIM", *conditions], rows)
+
+
+def as_numbers(found: Mapping[str, Mapping[str, Quality]]) -> dict[str, Any]:
+    """The same for JSON: method, condition, "psnr" or "ssim"."""
+    return {name: {c: q._asdict() for c, q in each.items()} for name, each in found.items()}
 
 
 def _mean(column: Sequence[Quality]) -> Quality:
