@@ -14,7 +14,7 @@ from minidl.errors import MinidlError
 COMMANDS = {
     "demo": ("minidl.demo.command", "train autoencoders and VAEs on digits, write a page"),
     "check": ("minidl.check_command", "check every op's derivatives against finite differences"),
-    "run": ("minidl.run_command", "use a network on pictures of yours"),
+    "run": ("minidl.run_command", "use a network on pictures of yours, or run an example"),
     "kernels": ("minidl.kernels_command", "list, check, explain and time the CUDA kernels"),
     "doctor": ("minidl.doctor", "say what this machine has, and what is missing"),
 }

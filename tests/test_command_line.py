@@ -10,7 +10,8 @@ import pytest
 
 import minidl
 from minidl import __main__ as command_line
-from minidl import doctor
+from minidl import doctor, run_command
+from minidl.run_command import lecture_examples
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,6 +41,27 @@ def test_an_error_of_ours_is_one_line_and_status_2():
 def test_no_command_is_refused_with_the_usage():
     ran = call()
     assert ran.returncode == 2 and "usage: minidl" in ran.stderr
+
+
+def test_run_lists_every_topic_and_example_with_its_summary():
+    ran = call("run")
+    names = [line.split()[0] for line in ran.stdout.splitlines() if line.startswith("  ")]
+    assert ran.returncode == 0
+    assert names == [*run_command.TOPICS, *(path.stem for path in lecture_examples.paths())]
+    assert "by hand, by finite differences" in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["00", "00_first_gradient", "00_first_gradient.py"])
+def test_run_runs_an_example_by_number_or_name(tmp_path, capsys, name):
+    before = list(sys.argv)
+    assert command_line.main(["run", name, "--dry-run", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "metrics.json").exists()
+    assert sys.argv == before
+
+
+def test_run_refuses_what_there_is_not(capsys):
+    assert command_line.main(["run", "99"]) == 2
+    assert "no '99'" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_with_status_130(monkeypatch, capsys):

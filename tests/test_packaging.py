@@ -55,6 +55,13 @@ def test_wheel_holds_the_kernels_what_they_include_and_the_emulator(wheel):
     assert {f"minidl/{source}" for source in sources} <= names
 
 
+def test_wheel_holds_the_examples(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sources = [p.name for p in (ROOT / "examples").iterdir() if p.suffix in {".py", ".cu"}]
+    assert {"00_first_gradient.py", "races.cu"} <= set(sources)
+    assert {f"minidl/examples/{source}" for source in sources} <= names
+
+
 def test_wheel_has_one_top_level_package(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}

@@ -1,11 +1,12 @@
-"""`minidl run`: a trained network on a file of yours, one topic for each thing it can do."""
+"""`minidl run`: a network on a file of yours, or an example of the lecture."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib import import_module
 
-from minidl.lecture import table
+from minidl.run_command import lecture_examples
 
 TOPICS = {
     "superres": ("minidl.run_command.superres", "enlarge a picture by a super-resolution network"),
@@ -18,19 +19,27 @@ TOPICS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The topic, and everything behind it, which the topic itself reads."""
     parser.add_argument(
-        "topic", nargs="?", choices=TOPICS, metavar="TOPIC", help=f"one of {', '.join(TOPICS)}"
-    )
+        "topic", nargs="?", metavar="TOPIC",
+        help=f"{', '.join(TOPICS)}, or an example's number or name",
+    )  # fmt: skip
     parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...",
         help="the topic's own; `minidl run TOPIC --help` lists them",
-    )  # fmt: skip
+    )
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run a topic, or without one list them."""
+    """Run a topic or an example, or without one list them."""
     if args.topic is None:
-        print(table(["topic", "what it does"], [[n, text] for n, (_, text) in TOPICS.items()]))
-        print("\n`minidl run TOPIC --help` says what a topic needs.")
+        print(listing())
+        return 0
+    if args.topic not in TOPICS:
+        path = lecture_examples.find(args.topic)
+        if path is None:
+            print(f"minidl run: there is no {args.topic!r}; `minidl run` lists what there is.",
+                  file=sys.stderr)  # fmt: skip
+            return 2
+        lecture_examples.run(path, args.arguments)
         return 0
     name, summary = TOPICS[args.topic]
     module = import_module(name)
@@ -40,3 +49,15 @@ def main(args: argparse.Namespace) -> int:
     )  # fmt: skip
     module.add_arguments(parser)
     return module.main(parser.parse_args(args.arguments))
+
+
+def listing() -> str:
+    """All that can be run, a line each."""
+    topics = {name: text for name, (_, text) in TOPICS.items()}
+    examples = {path.stem: lecture_examples.summary(path) for path in lecture_examples.paths()}
+    width = max(map(len, (*topics, *examples)))
+    parts = [("With pictures of yours:", topics), ("Examples of the lecture:", examples)]
+    blocks = ["\n".join([head, *(f"  {name:{width}}  {text}" for name, text in each.items())])
+              for head, each in parts if each]  # fmt: skip
+    return "\n\n".join([*blocks, "`minidl run TOPIC --help` says what a topic needs; an example "
+                        "needs nothing, and its number will do."])  # fmt: skip
