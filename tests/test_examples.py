@@ -26,6 +26,7 @@ PICTURES = {
     "12_superres": ["superres.png", "curves.png"],
     "13_denoise": ["denoise.png", "skips.png"],
     "14_depth": ["depth.png", "training.png", "motorcycle.png"],
+    "15_perceptual_loss": ["distances.png", "inversions.png"],
 }
 
 
@@ -37,9 +38,9 @@ def test_every_example_is_tested():
 def test_example_runs(name, tmp_path):
     if name[:2] in ("01", "02", "03", "06"):
         pytest.importorskip("sklearn", reason="the digits and the photograph are scikit-learn's")
-    if name[:2] in ("12", "13"):
+    if name[:2] in ("12", "13", "15", "16", "17"):
         pytest.importorskip("sklearn", reason="some of the photographs are scikit-learn's")
-    if name[:2] in ("12", "13", "14"):
+    if name[:2] in ("12", "13", "14", "15", "16", "17"):
         pytest.importorskip("skimage", reason="the photographs are scikit-image's")
     command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"),
                "--dry-run", "--out", str(tmp_path)]
