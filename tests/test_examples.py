@@ -27,6 +27,7 @@ PICTURES = {
     "13_denoise": ["denoise.png", "skips.png"],
     "14_depth": ["depth.png", "training.png", "motorcycle.png"],
     "15_perceptual_loss": ["distances.png", "inversions.png"],
+    "16_style_gatys": ["style.png", "sweep.png", "curves.png"],
 }
 
 
