@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -178,11 +179,14 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, optimizer):
 
 
 def test_ctrl_c_saves_the_state_of_the_stretch(tmp_path):
-    import signal
-
     state = tmp_path / "state.safetensors"
-    with pytest.raises(KeyboardInterrupt):
-        run(checkpoint=state, watcher=lambda *_: signal.raise_signal(signal.SIGINT))
+    # A job in the background ignores SIGINT, and so would this test.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(checkpoint=state, watcher=lambda *_: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, usual)
     resumed = run(checkpoint=state, resume=True)
     np.testing.assert_array_equal(resumed.picture, run().picture)
 
