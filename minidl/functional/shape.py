@@ -15,7 +15,7 @@ import numpy as np
 from minidl.autograd import Node, Op
 from minidl.compute import Array, xp_of
 from minidl.errors import ArgumentError, ShapeError, message
-from minidl.functional.index import Slice, take
+from minidl.functional.index import Slice
 from minidl.kinds import Broadcast, Linear
 from minidl.tensor import Tensor, as_tensor
 
@@ -251,6 +251,37 @@ class Pad(Linear):
         return y[self.inside]
 
 
+class PadFrom(Linear):
+    """Put copies of x's own elements around it, along one axis; the adjoint adds them back.
+
+    Parameters
+    ----------
+    before, size : int
+        Where x lies in the result, and its length.
+    places : array of int
+        For every element of the result the one of x. Those before x are all different or all the
+        same, and so are those behind it: a sum on each side will do, where a scatter would be slow.
+    """
+
+    def __init__(self, axis: int, before: int, size: int, places: np.ndarray):
+        self.ahead = (slice(None),) * axis
+        self.axis, self.inside = axis, slice(before, before + size)
+        self.places = places
+
+    def apply(self, x: Array) -> Array:
+        return x[(*self.ahead, xp_of(x).asarray(self.places))]
+
+    def adjoint(self, y: Array) -> Array:
+        x = y[(*self.ahead, self.inside)].copy()
+        for side in (slice(self.inside.start), slice(self.inside.stop, None)):
+            places, outer = self.places[side], y[(*self.ahead, side)]
+            if len(set(places)) < len(places):
+                places, outer = places[:1], outer.sum(self.axis, keepdims=True)
+            if len(places):
+                x[(*self.ahead, xp_of(x).asarray(places))] += outer
+        return x
+
+
 def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """Add elements around the last axes.
 
@@ -296,7 +327,8 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) 
     for axis, (before, after) in enumerate(widths):
         if before or after:
             places = np.arange(-before, x.shape[axis] + after)
-            x = take(x, _SOURCE[mode](places, x.shape[axis], max(before, after)), axis)
+            source = _SOURCE[mode](places, x.shape[axis], max(before, after))
+            x = PadFrom(axis, before, x.shape[axis], source)(x)
     return x
 
 
