@@ -28,9 +28,9 @@ distance of independent Gaussians in its features, over their variance.
 So the claim comes out, for the price it names: a decibel of PSNR, and in exchange edges as steep
 as the truth's, reconstructions that are nearer to the chair in a network that had no part in it,
 and chairs from the prior that are nearer to real ones. Seed 1 (other chairs, another judge) agrees:
-sharpness rises from 0.774 to 1.017 (VAE: 0.647 to 0.919), distances fall
-from 0.573 to 0.458 (0.745 to 0.588) and Frechet's from 0.672 to 0.430, for 1.0 and 0.8 dB; the style
-told rises less, from 0.561 to 0.619 (0.520 to 0.543).
+sharpness rises from 0.774 to 1.017 (VAE: 0.647 to 0.919), the distance falls from 0.573 to 0.458
+(0.745 to 0.588) and Frechet's from 0.672 to 0.430, for 1.0 and 0.8 dB. The style told rises less,
+from 0.561 to 0.619 (0.520 to 0.543).
 
 Less comes out than the paper shows. What the adversary adds to the features is little by seed 0
 (sharpness 0.963, without it 0.939), and more by seed 1 (1.017, 0.875; distance 0.458, 0.507). Some

@@ -798,3 +798,15 @@ def test_a_transform_refuses_images_it_is_not_for(transform, image, error, reaso
 def test_impossible_settings_of_a_transform_are_refused(make, reason):
     with pytest.raises(ArgumentError, match=reason):
         make()
+
+
+def test_whirls_have_no_border_and_follow_their_seed():
+    painting = data.whirls(48, seed=1)
+    assert painting.shape == (3, 48, 48) and painting.dtype == np.float32
+    assert 0 <= painting.min() < 0.3 and 0.7 < painting.max() <= 1
+    steps = np.abs(np.diff(painting, axis=2, append=painting[:, :, :1])).mean((0, 1))
+    assert steps[-1] < 2 * steps.mean()  # from the last column to the first no farther than usual
+    assert (painting == data.whirls(48, seed=1)).all()
+    assert (painting != data.whirls(48, seed=2)).any()
+    with pytest.raises(ArgumentError, match="size"):
+        data.whirls(4)

@@ -34,3 +34,4 @@ from minidl.data.segmentation import (
 )
 from minidl.data.sklearn_digits import digits
 from minidl.data.stereo_scenes import StereoScenes, stereo_scenes
+from minidl.data.whirls import whirls
