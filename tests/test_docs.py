@@ -58,6 +58,17 @@ def test_documents_name_files_that_exist(name: str):
         assert ((ROOT / name).parent / path).exists(), f"{name} links to {path}"
 
 
+def test_the_readme_maps_every_example_to_a_topic_and_a_picture_of_its_own():
+    rows = [line.split("|")[1:-1] for line in (ROOT / "README.md").read_text("utf-8").splitlines()
+            if "`examples/" in line and line.startswith("|")]  # fmt: skip
+    named = {stem: row for row in rows for stem in re.findall(r"`examples/(\w+)\.py`", row[3])}
+    assert sorted(named) == sorted(PICTURES)
+    for stem, row in named.items():
+        shown = re.findall(r"pictures/(\d\d)_\w+\.webp", row[4])
+        assert shown or not PICTURES[stem], f"the README shows no picture of {stem}"
+        assert all(f"`examples/{number}_" in row[3] for number in shown)
+
+
 def test_the_gallery_shows_every_picture_of_every_example():
     spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
     gallery = importlib.util.module_from_spec(spec)

@@ -28,6 +28,10 @@ PICTURES = {
     "14_depth": ["depth.png", "training.png", "motorcycle.png"],
     "15_perceptual_loss": ["distances.png", "inversions.png"],
     "16_style_gatys": ["style.png", "sweep.png", "curves.png"],
+    "17_fast_style": ["fast_style.png", "speed.png"],
+    "18_chairs": ["views.png", "turning.png", "morphs.png"],
+    "19_deepsim": ["reconstructions.png", "samples.png"],
+    "20_crn": ["crn.png", "diversity.png"],
 }
 
 
