@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import ArgumentError, KernelError, message
+from minidl.top_folders import top_folder
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
@@ -118,8 +119,7 @@ _KERNEL = re.compile(
 
 def folder() -> Path:
     """Where the kernels lie: kernels/ of the repository, or ``minidl.kernels`` once installed."""
-    installed = Path(__file__).parent / "kernels"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "kernels"
+    return top_folder("kernels")
 
 
 @lru_cache(maxsize=1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from importlib import import_module
 
+from minidl.errors import ArgumentError, message
 from minidl.run_command import lecture_examples
 
 TOPICS = {
@@ -36,9 +36,9 @@ def main(args: argparse.Namespace) -> int:
     if args.topic not in TOPICS:
         path = lecture_examples.find(args.topic)
         if path is None:
-            print(f"minidl run: there is no {args.topic!r}; `minidl run` lists what there is.",
-                  file=sys.stderr)  # fmt: skip
-            return 2
+            raise ArgumentError(
+                message(f"there is no {args.topic!r} to run", hint="`minidl run` lists all.")
+            )
         lecture_examples.run(path, args.arguments)
         return 0
     name, summary = TOPICS[args.topic]

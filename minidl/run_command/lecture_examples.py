@@ -8,17 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-
-def folder() -> Path:
-    """examples/ of the repository, or ``minidl/examples`` once installed."""
-    package = Path(__file__).parents[1]
-    installed = package / "examples"
-    return installed if installed.is_dir() else package.parent / "examples"
+from minidl.top_folders import top_folder
 
 
 def paths() -> list[Path]:
     """In the lecture's order."""
-    return sorted(folder().glob("[0-9][0-9]_*.py"))
+    return sorted(top_folder("examples").glob("[0-9][0-9]_*.py"))
 
 
 def find(name: str) -> Path | None:
