@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from minidl.check import CheckResult, compare_sample, measure_sample
 from minidl.errors import ArgumentError, GradientError, message
-from minidl.lecture import table
 from minidl.samples import Sample, all_samples
+from minidl.text_table import table
 
 ORDERS = (1, 2)
 DTYPES = ("float64", "float32")

@@ -18,6 +18,7 @@ from minidl.models.autoencoder import Autoencoder
 from minidl.models.vae import VAE
 from minidl.optim import Adam
 from minidl.serialize import write_json
+from minidl.text_table import table as table
 from minidl.train import History, fit
 
 
@@ -221,17 +222,3 @@ def write_metrics(out: Path, metrics: dict[str, Any]) -> Path:
     path = out / "metrics.json"
     write_json(path, metrics)
     return path
-
-
-def table(head: list[str], rows: list[list[Any]]) -> str:
-    """Text columns, the first aligned left, numbers right."""
-    cells = [head, *([c if isinstance(c, str) else f"{c:.4f}" for c in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(r, widths, strict=True))
-        )
-        for r in cells
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

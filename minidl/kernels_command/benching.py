@@ -23,7 +23,7 @@ from minidl.kernels_command.explanation import REALS
 from minidl.kernels_command.header import header_of, path_of, write_measured
 from minidl.kernels_command.names import chosen
 from minidl.ladder import Rung
-from minidl.lecture import table
+from minidl.text_table import table
 
 EXAMPLES = """examples:
   minidl kernels bench conv2d_y                              the emulator's time of each rung

@@ -21,8 +21,8 @@ from minidl.kernels_command.header import changes, header_of, idea, path_of
 from minidl.kernels_command.lines import Line, lines_of, place
 from minidl.kernels_command.names import one
 from minidl.kernels_command.occupancy import SOURCE
-from minidl.lecture import table
 from minidl.serialize import replacing
+from minidl.text_table import table
 
 EXAMPLES = """examples:
   minidl kernels explain conv2d_y                          the rung that a GPU uses, and its ladder

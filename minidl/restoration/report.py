@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.lecture import table
 from minidl.restoration.quality import Quality
+from minidl.text_table import table
 
 
 class Row(NamedTuple):
