@@ -82,7 +82,10 @@ from minidl.perceptual import (
     content_loss,
     gram,
     load_features,
+    middle_square,
     random_features,
+    resized,
+    rgb,
     style_loss,
 )
 from minidl.restoration import imresize, psnr, read_folder
@@ -127,11 +130,6 @@ PAPER = Size(side=224, small=224, steps=500, width=64, nets=1)
 # --- photographs ---
 
 
-def coloured(image: np.ndarray) -> np.ndarray:
-    """Bytes (1 or 3, H, W) to RGB from 0 to 1."""
-    return np.broadcast_to(image, (3, *image.shape[1:])).astype(np.float32) / 255
-
-
 def middle(picture: np.ndarray, side: int, right: int = 0) -> np.ndarray:
     """The middle of a picture, or a square so many pixels beside it."""
     top, left = ((n - side) // 2 for n in picture.shape[1:])
@@ -140,8 +138,7 @@ def middle(picture: np.ndarray, side: int, right: int = 0) -> np.ndarray:
 
 def scene(image: np.ndarray, side: int) -> np.ndarray:
     """All of the middle of a photograph, shrunk to so many pixels."""
-    square = middle(coloured(image), min(image.shape[1:]))
-    return np.clip(imresize(square, size=(side, side)), 0, 1).astype(np.float32)
+    return resized(middle_square(rgb(image)), (side, side))
 
 
 # --- versions of a photograph ---
@@ -194,9 +191,9 @@ def shuffled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def all_versions(photos: Images, textures: bool, side: int, seed: int) -> dict[str, Images]:
     """Photograph, version: the picture. Scenes are shrunk; of textures two corners are taken."""
     outer = side + 2 * MARGIN
-    places = {name: coloured(p)[:, -side:, -side:] for name, p in photos.items() if textures}
+    places = {name: rgb(p)[:, -side:, -side:] for name, p in photos.items() if textures}
     pieces = {
-        name: coloured(p)[:, :outer, :outer] if textures else scene(p, outer)
+        name: rgb(p)[:, :outer, :outer] if textures else scene(p, outer)
         for name, p in photos.items()
     }
     names, rng = list(photos), np.random.default_rng(seed)
@@ -421,7 +418,7 @@ def main() -> None:
 
     name = "chelsea" if "chelsea" in groups["scenes"] else next(iter(groups["scenes"]))
     photo = scene(groups["scenes"][name], size.small)
-    texture = middle(coloured(known["gravel"]), size.small)
+    texture = middle(rgb(known["gravel"]), size.small)
     back = inverted(nets[0], photo, size, args)
     made = synthesised(nets[0], texture, size, args)
     print(f"\n{name} from the features of one layer")

@@ -81,10 +81,14 @@ from minidl.perceptual import (
     Objective,
     Recipe,
     load_features,
+    middle_square,
     normalise_activations,
     random_features,
+    recoloured,
+    resized,
+    rgb,
 )
-from minidl.restoration import imresize, read_folder
+from minidl.restoration import read_folder
 
 CONTENT, STYLE, CROP = "china", "flower", 0.75
 """Photographs, and how much of the style's width is shown: less of it gives larger strokes."""
@@ -135,30 +139,20 @@ class Counted(Features):
 
 def square(image: np.ndarray, side: int, crop: float = 1.0) -> np.ndarray:
     """The middle of bytes (1 or 3, H, W) as RGB from 0 to 1, so large."""
-    least = round(crop * min(image.shape[1:]))
-    top, left = ((n - least) // 2 for n in image.shape[1:])
-    return sized(image[:, top : top + least, left : left + least], side)
+    return sized(middle_square(image, crop), side)
 
 
 def sized(image: np.ndarray, shorter: int) -> np.ndarray:
     """Bytes (1 or 3, H, W) as RGB from 0 to 1, the shorter side so long."""
     h, w = image.shape[1:]
     size = (round(h * shorter / min(h, w)), round(w * shorter / min(h, w)))
-    rgb = np.broadcast_to(image, (3, h, w)).astype(np.float32) / 255
-    return np.clip(imresize(rgb, size=size), 0, 1).astype(np.float32)
+    return resized(rgb(image), size)
 
 
 def pair(args: Any, side: int) -> tuple[np.ndarray, np.ndarray]:
     """The content and the style that the flags name."""
     known = {**photographs("training"), **photographs("held-out")}
     return square(known[args.content], side), square(known[args.style], side, CROP)
-
-
-def recoloured(content: np.ndarray, style: np.ndarray) -> np.ndarray:
-    """The content with each colour channel's histogram that of the style: colour transfer alone."""
-    from skimage.exposure import match_histograms
-
-    return match_histograms(content, style, channel_axis=0).astype(np.float32)
 
 
 # --- networks and recipes ---

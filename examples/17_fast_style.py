@@ -82,7 +82,6 @@ from minidl.models import gatys
 from minidl.models.johnson import Transformer as Net
 from minidl.models.johnson import TransformerNet, TransformNet, fast_style, save_transformer
 from minidl.optim import Adam, CosineAnnealingLR
-from minidl.restoration import imresize
 from minidl.train import fit
 
 Pictures = Sequence[np.ndarray]
@@ -163,16 +162,12 @@ class Judge(NamedTuple):
 
 def coloured(part: str) -> dict[str, np.ndarray]:
     """The photographs of a part, (3, H, W) float32 from 0 to 1; grey ones three times."""
-    return {name: np.repeat(x, 3 // len(x), 0).astype(np.float32) / 255
-            for name, x in photographs(part).items()}  # fmt: skip
+    return {name: perceptual.rgb(x) for name, x in photographs(part).items()}
 
 
-def resized(x: np.ndarray, side: int) -> np.ndarray:
+def square(x: np.ndarray, side: int) -> np.ndarray:
     """The middle square of a picture, made side pixels wide."""
-    least = min(x.shape[1:])
-    top, left = ((n - least) // 2 for n in x.shape[1:])
-    square = x[:, top : top + least, left : left + least]
-    return np.clip(imresize(square, size=(side, side)), 0, 1).astype(np.float32)
+    return perceptual.resized(perceptual.middle_square(x), (side, side))
 
 
 def patches(count: int, seed: int) -> ArrayDataset:
@@ -184,20 +179,13 @@ def patches(count: int, seed: int) -> ArrayDataset:
         x = photos[rng.integers(len(photos))]
         side = int(rng.integers(PATCH, min(x.shape[1:]) + 1))
         top, left = (int(rng.integers(n - side + 1)) for n in x.shape[1:])
-        patch = resized(x[:, top : top + side, left : left + side], PATCH)
+        patch = square(x[:, top : top + side, left : left + side], PATCH)
         if patch.std() > CONTRAST:
             found.append(patch)
     return ArrayDataset(np.stack(found))
 
 
 # --- training ---
-
-
-def recoloured(x: np.ndarray, style: np.ndarray) -> np.ndarray:
-    """A picture whose every channel has the histogram of the style's, (3, H, W)."""
-    from skimage.exposure import match_histograms
-
-    return np.asarray(match_histograms(x, style, channel_axis=0), np.float32)
 
 
 def in_range(net: Net, style: np.ndarray) -> list[dict[str, Any]]:
@@ -230,7 +218,7 @@ def trained(build: Callable[[], Net], dataset: ArrayDataset, judge: Judge, size:
     groups = in_range(net, judge.style)
 
     def recolouring(net: Any, batch: tuple[Tensor, ...]) -> Tensor:
-        target = [recoloured(x, judge.style) for x in batch[0].numpy()]
+        target = [perceptual.recoloured(x, judge.style) for x in batch[0].numpy()]
         wanted = to_device(np.stack(target), judge.features.device)
         return F.mean((net.stylise(batch[0]) - wanted) ** 2)
 
@@ -259,7 +247,7 @@ def speed(net: Net, judge: Judge, photo: np.ndarray, side: int, repeats: int) ->
     An iteration is a third of what a run of four takes longer than a run of one, which begins
     alike: so the style's Gram matrices and the first, longer search of L-BFGS do not count.
     """
-    picture = resized(photo, side)
+    picture = square(photo, side)
     passes, ones, fours = [], [], []
     fast_style(net, picture)
     for _ in range(repeats):
@@ -301,7 +289,7 @@ def compared(answers: Mapping[str, Pictures], optimised: Mapping[int, Pictures],
     curve = {k: measured(each, contents, judge) for k, each in optimised.items()}
     equal = {name: next((k for k, each in curve.items() if each["total"] <= m["total"]), None)
              for name, m in nets.items()}  # fmt: skip
-    plain = [recoloured(x, judge.style) for x in contents]
+    plain = [perceptual.recoloured(x, judge.style) for x in contents]
     return {"content": measured(contents, contents, judge),
             "recoloured": measured(plain, contents, judge),
             "nets": nets, "gatys": curve, "equal": equal}  # fmt: skip
@@ -400,7 +388,7 @@ def paper(judge: Judge, args: Any) -> None:
         resume=args.resume, checkpoint_every=500)  # fmt: skip
     save_transformer(args.out / "style.safetensors", net)
     photos = coloured("held-out")
-    columns = {"content": [resized(x, 256) for x in photos.values()]}
+    columns = {"content": [square(x, 256) for x in photos.values()]}
     columns["one pass"] = [fast_style(net, x) for x in columns["content"]]
     draw_pictures(args.out / "fast_style.png", net, judge.style, photos, columns)
     speeds = {"full width": [speed(net, judge, photos[SHOWN[0]], side, 3) for side in PAPER]}
@@ -412,7 +400,7 @@ def tiny(judge: Judge, args: Any) -> None:
     """Minutes."""
     size = DRY if args.dry_run else FULL
     photos = coloured("held-out")
-    contents = [resized(x, size.crop) for x in photos.values()][: size.crops]
+    contents = [square(x, size.crop) for x in photos.values()][: size.crops]
     dataset = patches(size.patches, args.seed)
     nets = {name: trained(build, dataset, judge, size, args) for name, build in NETS.items()}
     answers = {k: [fast_style(net, x) for x in contents] for k, net in nets.items()}

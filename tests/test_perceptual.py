@@ -32,9 +32,13 @@ from minidl.perceptual import (
     diversity_loss,
     gram,
     load_features,
+    middle_square,
     normalise_activations,
     random_features,
+    recoloured,
+    resized,
     restated,
+    rgb,
     split_pictures,
     style_loss,
     variation_loss,
@@ -699,3 +703,32 @@ def test_everything_runs_where_the_weights_are(monkeypatch):
 
     with use_kernels("reference"):
         assert values("cuda") == pytest.approx(values("cpu"), rel=1e-4)
+
+
+# --- pictures made ready ---
+
+
+def test_a_grey_photograph_becomes_rgb_and_its_middle_square_is_cut_out():
+    image = np.arange(24, dtype=np.uint8).reshape(1, 4, 6)
+    picture = rgb(image)
+    assert picture.shape == (3, 4, 6) and picture.dtype == np.float32
+    np.testing.assert_array_equal(picture[2], image[0].astype(np.float32) / 255)
+    np.testing.assert_array_equal(middle_square(image), image[:, :, 1:5])
+    np.testing.assert_array_equal(middle_square(image, 0.5), image[:, 1:3, 2:4])
+
+
+def test_resizing_stays_between_black_and_white():
+    edge = np.zeros((3, 8, 8), np.float32)
+    edge[:, :, 4:] = 1
+    larger = resized(edge, (24, 16))
+    assert larger.shape == (3, 24, 16) and larger.dtype == np.float32
+    assert (larger.min(), larger.max()) == (0, 1)
+
+
+def test_a_recoloured_picture_has_the_styles_values_in_its_own_order():
+    pytest.importorskip("skimage", reason="the histograms are matched by scikit-image")
+    rng = np.random.default_rng(0)
+    picture, style = rng.random((2, 3, 6, 6)).astype(np.float32)
+    found = recoloured(picture, style)
+    np.testing.assert_allclose(np.sort(found, None), np.sort(style, None), atol=1e-6)
+    assert (found[0].argsort(None) == picture[0].argsort(None)).all()

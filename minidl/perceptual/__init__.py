@@ -25,5 +25,6 @@ from minidl.perceptual.features import (
 from minidl.perceptual.losses import content_loss, gram, style_loss, variation_loss
 from minidl.perceptual.objective import Losses, Objective
 from minidl.perceptual.photographs import Photographs
+from minidl.perceptual.preparing import middle_square, recoloured, resized, rgb
 from minidl.perceptual.recipes import RECIPES, Recipe, find_recipe
 from minidl.perceptual.training import StyleTrainer, SuperResolutionTrainer

@@ -26,6 +26,7 @@ from minidl.perceptual import (
     load_features,
     normalise_activations,
     random_features,
+    resized,
 )
 from minidl.restoration import imresize
 from minidl.run_command.pictures import Picture, check_target, read_picture, write_picture
@@ -193,7 +194,7 @@ def sized(colours: np.ndarray, longer: float) -> np.ndarray:
     """With a longer side of so many pixels."""
     h, w = colours.shape[1:]
     size = (max(round(h * longer / max(h, w)), 1), max(round(w * longer / max(h, w)), 1))
-    return np.clip(imresize(colours, size=size), 0, 1).astype(np.float32)
+    return resized(colours, size)
 
 
 def mask_like(path: Path, content: np.ndarray) -> np.ndarray:
