@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 ARGS ?=
+# What mypy reads: links, laid as an installation lays the packages.
+TYPED = $(VENV)/typed
 # One BLAS thread: the test processes already use every core, and the products of the
 # small models are too small to share.
 ONE_THREAD = OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
@@ -26,7 +28,11 @@ test-all: lint
 
 lint: $(VENV)/test.stamp
 	$(RUN) -m ruff check .
-	$(RUN) -m mypy
+	rm -rf $(TYPED)/* && mkdir -p $(TYPED)/minidl
+	ln -s $(CURDIR)/minidl/* $(CURDIR)/models $(CURDIR)/kernels $(TYPED)/minidl
+	ln -s $(CURDIR)/examples $(TYPED)
+	cd $(TYPED) && $(abspath $(RUN)) -m mypy --config-file $(CURDIR)/pyproject.toml \
+		minidl examples/*.py
 
 check: $(VENV)/demo.stamp
 	$(ONE_THREAD) $(RUN) -m minidl check $(ARGS)

@@ -1,21 +1,25 @@
 """Where the packages lie; everything else is in pyproject.toml.
 
 ``models/``, ``kernels/`` and ``examples/`` are top-level folders, because readers look for them
-there. The first two are imported as ``minidl.models`` and ``minidl.kernels``; ``minidl run`` runs
-the examples.
+there. A wheel holds them inside ``minidl``; in a checkout ``minidl/__init__.py`` finds them. An
+editable install puts this folder on Python's path, before any folder that is merely called minidl:
+a script beside the checkout imports the package, and not the checkout.
 """
+
+import sys
 
 from setuptools import find_packages, setup
 
-TOP = {f"minidl.{folder}": folder for folder in ("models", "kernels", "examples")}
+EDITABLE = "editable_wheel" in sys.argv
+TOP = {} if EDITABLE else {f"minidl.{name}": name for name in ("models", "kernels", "examples")}
 
 setup(
     packages=[*find_packages(include=["minidl", "minidl.*"]), *TOP],
-    package_dir={"minidl": "minidl", **TOP},
+    package_dir={"": "."} if EDITABLE else {"minidl": "minidl", **TOP},
     package_data={
         "minidl": ["py.typed"],
-        "minidl.demo": ["*.js", "*.css"],
-        "minidl.kernels_command": ["*.css"],
+        "minidl.commands.demo": ["*.js", "*.css"],
+        "minidl.commands.kernels": ["*.css"],
         "minidl.examples": ["*.cu"],
         # Compiled where they run: CUDA for a GPU, and for the CPU with the emulator.
         "minidl.kernels": ["*.cu", "include/*.cuh", "emulator/*.hpp", "emulator/*.cpp", "*.md"],

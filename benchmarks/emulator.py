@@ -25,8 +25,9 @@ from run import free_path
 import minidl
 import minidl.functional as F
 from minidl import nn, optim
-from minidl.fast import threads
-from minidl.launch import kernels_of, launch
+from minidl.compute import threads
+from minidl.cuda.launch import launch
+from minidl.cuda.source import kernels_of
 
 KERNELS = kernels_of(Path(__file__).with_name("kernels.cu"))
 RNG = np.random.default_rng(0)

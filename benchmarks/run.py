@@ -25,7 +25,7 @@ from side_by_side import TOLERANCE, Pace, Refused, largest_difference, race
 from sides import CASES, WHO, Apart, Here, torch_is_installed
 from steps import Step
 
-from minidl.fast import threads
+from minidl.compute import threads
 
 BUSY = 0.1
 """Cores that other programs may use during a case before its line is marked."""

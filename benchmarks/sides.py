@@ -18,7 +18,7 @@ from side_by_side import Pace, calls_for, time_leg
 from steps import STEPS, Step
 from threadpoolctl import threadpool_limits
 
-from minidl.fast import threads
+from minidl.compute import threads
 
 CASES: list[Layer | Step] = [*LAYERS, *STEPS]
 

@@ -16,7 +16,9 @@ import numpy as np
 
 import minidl
 import minidl.functional as F
-from minidl.lecture import add_device_argument, arguments, table, write_metrics
+from minidl.lecture.flags import add_device_argument, arguments
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 
 X = np.array([0.5, -1.0, 2.0])
 TARGET = 1.0

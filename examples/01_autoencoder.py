@@ -17,19 +17,14 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, random
-from minidl.demo.figures import codes_of, decoded
-from minidl.lecture import (
-    Digits,
-    add_data_arguments,
-    arguments,
-    beside,
-    load_digits,
-    table,
-    train,
-    write_metrics,
-)
+from minidl.commands.demo.figures import codes_of, decoded
+from minidl.lecture.digits import Digits, load_digits
+from minidl.lecture.flags import add_data_arguments, arguments
+from minidl.lecture.pictures import enlarged, image_grid, save_png
+from minidl.lecture.runs import train, write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.autoencoder import Autoencoder, conv_autoencoder, mlp_autoencoder
-from minidl.pictures import enlarged, image_grid, save_png
+from minidl.nn.conversion import beside
 
 LATENTS = (2, 8, 32)
 NOISE = 0.5

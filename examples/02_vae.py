@@ -21,19 +21,14 @@ from typing import Any
 import numpy as np
 
 from minidl import no_grad, random
-from minidl.demo.figures import bounds, decoded
-from minidl.lecture import (
-    Digits,
-    add_data_arguments,
-    arguments,
-    beside,
-    load_digits,
-    table,
-    train,
-    write_metrics,
-)
+from minidl.commands.demo.figures import bounds, decoded
+from minidl.lecture.digits import Digits, load_digits
+from minidl.lecture.flags import add_data_arguments, arguments
+from minidl.lecture.pictures import enlarged, image_grid, save_png
+from minidl.lecture.runs import train, write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.vae import VAE, conv_vae, mlp_vae
-from minidl.pictures import enlarged, image_grid, save_png
+from minidl.nn.conversion import beside
 
 BETAS = (0.25, 1.0, 4.0)
 

@@ -22,18 +22,14 @@ import numpy as np
 
 import minidl
 from minidl import Tensor, no_grad, random
-from minidl.demo import charts
-from minidl.demo.figures import bounds
-from minidl.lecture import (
-    add_data_arguments,
-    arguments,
-    beside,
-    load_digits,
-    table,
-    train,
-    write_metrics,
-)
+from minidl.commands.demo import charts
+from minidl.commands.demo.figures import bounds
+from minidl.lecture.digits import load_digits
+from minidl.lecture.flags import add_data_arguments, arguments
+from minidl.lecture.runs import train, write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.vae import VAE, mlp_vae
+from minidl.nn.conversion import beside
 
 WEIGHTS = (1, 4, 16, 64, 256, 1024)
 

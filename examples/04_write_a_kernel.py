@@ -19,9 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl.emulator.trace import Trace, tracing
-from minidl.launch import Kernel, kernels_of, launch
-from minidl.lecture import arguments, table, write_metrics
+from minidl.cuda.emulator.trace import Trace, tracing
+from minidl.cuda.launch import launch
+from minidl.cuda.source import Kernel, kernels_of
+from minidl.lecture.flags import arguments
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 
 SOURCE = Path(__file__).with_name("transpose.cu")
 TILE, ROWS = 32, 8

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.emulator import sanitize
-from minidl.emulator.findings import Finding
-from minidl.emulator.trace import tracing
+from minidl.cuda.emulator import sanitize
+from minidl.cuda.emulator.findings import Finding
+from minidl.cuda.emulator.trace import tracing
+from minidl.cuda.launch import launch
+from minidl.cuda.source import Kernel, kernels_of
 from minidl.errors import KernelError
-from minidl.launch import Kernel, kernels_of, launch
-from minidl.lecture import arguments, table, write_metrics
+from minidl.lecture.flags import arguments
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 
 SOURCE = Path(__file__).with_name("races.cu")
 SIZE = 256

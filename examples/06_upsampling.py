@@ -35,9 +35,11 @@ import numpy as np
 import minidl
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.errors import MinidlError, message
-from minidl.lecture import add_device_argument, arguments, table, write_metrics
+from minidl.lecture.flags import add_device_argument, arguments
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.optim import LBFGS
 
 PAGODA = slice(20, 240), slice(70, 350)

@@ -59,16 +59,17 @@ import numpy as np
 import minidl.functional as F
 from minidl import Tensor, no_grad, random
 from minidl.data import CAMVID, DataLoader, Dataset, camvid, street_scenes
-from minidl.label_pictures import draw_labels, largest_piece, name_classes, outline, show
-from minidl.lecture import (
+from minidl.files.pretrained import verify
+from minidl.files.serialize import load
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
-    beside,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.label_pictures import draw_labels, largest_piece, name_classes, outline, show
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.segnet import (
     Mirror,
     SegNet,
@@ -78,9 +79,9 @@ from minidl.models.segnet import (
     recompute_statistics,
     stage,
 )
+from minidl.nn.conversion import beside
 from minidl.optim import SGD, Adam, CosineAnnealingLR
-from minidl.pretrained import verify
-from minidl.segmentation import (
+from minidl.tasks.segmentation import (
     BorderAccuracy,
     BoundaryF1,
     ConfusionMatrix,
@@ -88,7 +89,6 @@ from minidl.segmentation import (
     median_frequency_weights,
     pixel_cross_entropy,
 )
-from minidl.serialize import load
 from minidl.train import fit
 
 CLASSES, IGNORED = len(CAMVID), CAMVID.ignore
@@ -128,7 +128,7 @@ def tiny(args: argparse.Namespace) -> Setting:
     return Setting(
         small_net, adam, street_scenes(train, seed=2 * args.seed),
         street_scenes(test, seed=2 * args.seed + 1), 4, steps, tolerance=1.0,
-    )  # fmt: skip
+    )
 
 
 def small_net(upsampling: str) -> Mirror:
@@ -139,9 +139,9 @@ def small_net(upsampling: str) -> Mirror:
     ins = (3, *CHANNELS[:-1])
     # Batch norm's usual epsilon: the release's 1e-9 is for long trainings at small rates.
     encoder = [stage([("conv", he_conv(c, o, 3))], 1e-5)
-               for c, o in zip(ins, CHANNELS, strict=True)]  # fmt: skip
+               for c, o in zip(ins, CHANNELS, strict=True)]
     decoder = [stage([("conv", he_conv(o, c, 3))], 1e-5)
-               for c, o in zip(ins[:0:-1], CHANNELS[:0:-1], strict=True)]  # fmt: skip
+               for c, o in zip(ins[:0:-1], CHANNELS[:0:-1], strict=True)]
     return Mirror(encoder, [*decoder, he_conv(CHANNELS[0], CLASSES, 3)], upsampling=upsampling)
 
 
@@ -161,7 +161,7 @@ def paper(args: argparse.Namespace) -> Setting:
     return Setting(
         build, partial(released_sgd, rate), camvid(args.data, "train", scaled),
         camvid(args.data, "test", scaled), 4, 2 if args.dry_run else steps, tolerance=None,
-    )  # fmt: skip
+    )
 
 
 def scaled(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -199,14 +199,14 @@ def trained(
     random.manual_seed(args.seed)
     net = setting.build(upsampling).to(args.device)
     loader = DataLoader(setting.train, setting.batch, shuffle=True, seed=args.seed,
-                        device=args.device)  # fmt: skip
+                        device=args.device)
     epochs = -(-setting.steps // len(loader))
     optimiser, schedule = setting.optimiser(net, epochs * len(loader))
     kept: dict[str, Any] = {}
     if args.preset == "paper":
         kept = {"out": args.out / upsampling, "resume": args.resume, "checkpoint_every": 1000}
     fit(net, loader, optimiser, partial(loss_of, weights=weights), epochs=epochs,
-        schedule=schedule, progress=args.preset == "paper", **kept)  # fmt: skip
+        schedule=schedule, progress=args.preset == "paper", **kept)
     recompute_statistics(net, (images for images, _ in loader))
     return net.eval()
 
@@ -239,7 +239,7 @@ def baselines(setting: Setting, weights: np.ndarray) -> dict[str, list[np.ndarra
     answers = [(counts * each).argmax(1).astype(np.uint8) for each in (weights, 1)]
     codes = [colour_and_height(image) for image, _ in undone(setting.test)]
     return {name: [a[code] for code in codes]
-            for name, a in zip(BASELINES, answers, strict=True)}  # fmt: skip
+            for name, a in zip(BASELINES, answers, strict=True)}
 
 
 def undone(dataset: Dataset) -> Any:
@@ -361,7 +361,7 @@ def draw_boundaries(
             show(axes, picture, title)
             outline(axes, true)
     left.suptitle("Around the largest of each class in the held-out scenes, the truth outlined",
-                  fontsize=12)  # fmt: skip
+                  fontsize=12)
     name_classes(left, CAMVID, 6)
     draw_distances(right.subplots(), metrics)
     figure.savefig(path, dpi=100)
@@ -370,14 +370,14 @@ def draw_boundaries(
 def draw_distances(axes: Any, metrics: dict[str, Any]) -> None:
     """Share of pixels right, by how far they are from the nearest true border."""
     styles = {"indices": "o-", "fixed": "s-", "bilinear": "^-", BASELINES[0]: "x--",
-              BASELINES[1]: "+:"}  # fmt: skip
+              BASELINES[1]: "+:"}
     for name, style in styles.items():
         colour = {} if name in DECODERS else {"color": "grey"}
         axes.plot(metrics[name]["accuracy_by_distance"], style, label=name, **colour)
     places = range(FARTHEST + 1)
     axes.set_xticks(places, ["0", *map(str, places[1:-1]), f"{FARTHEST}+"])
     axes.set(xlabel="pixels to the nearest pixel that touches another class", ylim=(0, 1),
-             ylabel="share of pixels right")  # fmt: skip
+             ylabel="share of pixels right")
     axes.set_title("Held-out pixels right, by distance from a border", fontsize=12)
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
@@ -389,10 +389,10 @@ def draw_distances(axes: Any, metrics: dict[str, Any]) -> None:
 def print_tables(metrics: dict[str, Any]) -> None:
     head = ["", "pixels", "classes", "mean IoU", "boundary F1", "at borders", "inside", "pieces"]
     keys = ("pixel_accuracy", "class_accuracy", "mean_iou", "boundary_f1", "border_accuracy",
-            "inside_accuracy")  # fmt: skip
+            "inside_accuracy")
     names = [*BASELINES, *DECODERS]
     rows = [[name, *(f"{metrics[name][key]:.3f}" for key in keys), f"{metrics[name]['pieces']:.0f}"]
-            for name in names]  # fmt: skip
+            for name in names]
     print(table(head, rows))
     print(f"In truth a scene has {metrics['true_pieces']:.0f} pieces.")
     print("\nIoU of each class")

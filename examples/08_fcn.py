@@ -62,22 +62,22 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.data import CAMVID, VOC, ArrayDataset, DataLoader, street_scenes, voc2012
-from minidl.label_pictures import draw_labels, show
-from minidl.lecture import (
+from minidl.files.pretrained import load_weights
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.label_pictures import draw_labels, show
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.fcn import FCN, parameter_groups
 from minidl.models.vgg import VGG, normalise
 from minidl.optim import SGD, Adam, CosineAnnealingLR
-from minidl.pretrained import load_weights
-from minidl.segmentation import BoundaryF1, ConfusionMatrix, pixel_cross_entropy
+from minidl.tasks.segmentation import BoundaryF1, ConfusionMatrix, pixel_cross_entropy
 from minidl.train import fit
 
 CLASSES = len(CAMVID)
@@ -133,7 +133,7 @@ def small_vgg() -> VGG:
     N(0, 0.01), VGG's start, is for wide layers; here it would let the signal fade.
     """
     net = VGG(batch_norm=True, num_classes=CLASSES, width=round(64 * WIDTH),
-              hidden=round(4096 * WIDTH))  # fmt: skip
+              hidden=round(4096 * WIDTH))
     net.avgpool = Surrounded()
     fc6, fc7, fc8 = (net.classifier[i] for i in (0, 3, 6))
     middle = nn.Linear(fc6.weight.shape[1] // GRID**2, fc6.weight.shape[0])
@@ -162,14 +162,14 @@ def classifier(scenes: ArrayDataset, size: Size, args: Any) -> VGG:
     random.manual_seed(args.seed)
     net = small_vgg().to(args.device)
     loader = DataLoader(crops(scenes, size.crops, args.seed), 64, shuffle=True, seed=args.seed,
-                        device=args.device)  # fmt: skip
+                        device=args.device)
 
     def loss(net: VGG, batch: tuple[Tensor, Tensor]) -> Tensor:
         return F.cross_entropy(net(normalise(batch[0])), batch[1])
 
     optimizer = Adam(net.parameters(), lr=2e-3)
     fit(net, loader, optimizer, loss, epochs=1, progress=False,
-        schedule=CosineAnnealingLR(optimizer, len(loader)))  # fmt: skip
+        schedule=CosineAnnealingLR(optimizer, len(loader)))
     return net.eval()
 
 
@@ -242,10 +242,10 @@ def sliding(net: FCN, image: np.ndarray, device: str) -> dict[str, Any]:
         inside = once[0, :, GRID // 2 :, GRID // 2 :][:, :rows, :columns].reshape(CLASSES, -1).T
         pool5 = vgg.features(x)
         heads = [vgg.classifier(F.flatten(pool5[:, :, i : i + GRID, j : j + GRID], 1)).numpy()[0]
-                 for i, j in places]  # fmt: skip
+                 for i, j in places]
         windows, slid = timed(lambda: np.stack([
             vgg(x[:, :, STEP * i : STEP * i + WINDOW, STEP * j : STEP * j + WINDOW]).numpy()[0]
-            for i, j in places]))  # fmt: skip
+            for i, j in places]))
     return {
         "windows": len(places),
         "spread": float(inside.std()),
@@ -295,7 +295,7 @@ def in_batches(net: Any, images: np.ndarray, count: int, device: str) -> list[np
     """What a net puts out, batch by batch."""
     with no_grad():
         return [net(normalise(Tensor(to_device(images[i : i + count], device)))).numpy()
-                for i in range(0, len(images), count)]  # fmt: skip
+                for i in range(0, len(images), count)]
 
 
 def answered(net: FCN, images: np.ndarray, device: str) -> np.ndarray:
@@ -314,7 +314,7 @@ def through(labels: np.ndarray, stride: int) -> np.ndarray:
     Enlarged as the nets enlarge their scores: what ``stride`` alone costs. (N, H, W) -> the same.
     """
     shares = F.avg_pool2d(Tensor(np.eye(CLASSES, dtype=np.float32)[labels].transpose(0, 3, 1, 2)),
-                          stride)  # fmt: skip
+                          stride)
     return F.interpolate(shares, scale_factor=stride, mode="bilinear").numpy().argmax(1)
 
 
@@ -370,7 +370,7 @@ def draw_heat(path: Path, net: FCN, image: np.ndarray, device: str) -> None:
     show(panels[0], image, f"image, {width} x {height} pixels")
     for panel, name in zip(panels[1:], ("Sky", "Building", "Road", "Car"), strict=True):
         shown = panel.imshow(heat[CAMVID.names.index(name)], cmap="magma", vmin=0, vmax=1,
-                             extent=(0, width, height, 0), interpolation="nearest")  # fmt: skip
+                             extent=(0, width, height, 0), interpolation="nearest")
         panel.set_title(name)
         panel.set(xticks=[], yticks=[])
     rows, columns = heat.shape[1:]
@@ -410,7 +410,7 @@ def paper(args: Any) -> dict[str, Any]:
         rate = RELEASE_RATES[stride]
         heavy = SGD(parameter_groups(net, rate), rate, momentum=0.99, weight_decay=5e-4)
         fit(net, loader, heavy, summed, epochs=epochs, checkpoint_every=4000,
-            out=args.out / f"fcn{stride}s", resume=args.resume)  # fmt: skip
+            out=args.out / f"fcn{stride}s", resume=args.resume)
         metrics[f"{stride}s"] = four(scored(net.eval(), held_out, args.device))
         print(f"{stride}s: {metrics[f'{stride}s']}", flush=True)
     return metrics
@@ -474,7 +474,7 @@ def report_sliding(found: dict[str, dict[str, Any]]) -> str:
     head = ["scores of", "spread", "fc6-8 slid", "VGG slid", "same class", "times faster"]
     rows = [[name, f"{m['spread']:.2f}", f"{m['classifier_difference']:.1e}",
              f"{m['window_difference']:.1e}", f"{m['window_same_class']:.0%}",
-             f"{m['times_faster']:.1f}"] for name, m in found.items()]  # fmt: skip
+             f"{m['times_faster']:.1f}"] for name, m in found.items()]
     return (
         f"\n2. {found['32s']['windows']} windows of a large image, slid and in one pass: largest "
         f"difference of scores, if\nonly fc6 to fc8 slide over pool5, and if all of VGG does.\n"
@@ -487,7 +487,7 @@ def main() -> None:
     add_device_argument(parser)
     add_preset_arguments(parser, "VOC 2012: JPEGImages/, SegmentationClass/, ImageSets/")
     parser.add_argument("--vgg", type=Path, metavar="FILE",
-                        help="for --preset paper: torchvision's vgg16 to start from")  # fmt: skip
+                        help="for --preset paper: torchvision's vgg16 to start from")
     args = parse_with_preset(parser)
     metrics = paper(args) if args.preset == "paper" else tiny(args)
     print(f"Saved {write_metrics(args.out, metrics)}")

@@ -52,17 +52,17 @@ import numpy as np
 
 from minidl import Tensor, random
 from minidl.data import ArrayDataset, DataLoader, cell_images, isbi2012
-from minidl.lecture import (
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.unet import UNet, border, input_size_for, output_size
 from minidl.optim import SGD, Adam
-from minidl.segmentation import (
+from minidl.tasks.segmentation import (
     BoundaryF1,
     ConfusionMatrix,
     DeformedTiles,
@@ -191,7 +191,7 @@ def best_shift(net: UNet, cells: Cells, device: str) -> float:
     margins = [scores(net, image, device) for image in cells.images]
     truths = cells.instances > 0
     errors = [np.mean([rand_error(m > shift, t) for m, t in zip(margins, truths, strict=True)])
-              for shift in SHIFTS]  # fmt: skip
+              for shift in SHIFTS]
     return float(SHIFTS[int(np.argmin(errors))])
 
 
@@ -277,13 +277,13 @@ def paper(args: Any) -> None:
     images, labels = isbi2012(args.data).arrays
     cells = Cells(images, np.stack([components(section > 0) for section in labels]))
     learnt, held_out = (Cells(*(a[part] for a in cells))
-                        for part in (np.s_[:-HELD_BACK], np.s_[-HELD_BACK:]))  # fmt: skip
+                        for part in (np.s_[:-HELD_BACK], np.s_[-HELD_BACK:]))
     random.manual_seed(args.seed)
     net = UNet().to(args.device)
     tiles = DeformedTiles(learnt.images, learnt.instances, PAPER_INPUT, PAPER_BORDER)
     loader = DataLoader(tiles, 1, shuffle=True, workers=2, seed=args.seed, device=args.device)
     fit(net, loader, SGD(net.parameters(), lr=1e-3, momentum=0.99), weighted_loss,
-        epochs=args.epochs or 800, out=args.out / "unet", resume=args.resume)  # fmt: skip
+        epochs=args.epochs or 800, out=args.out / "unet", resume=args.resume)
     model = mirrored_mean(net.eval())
     level, above = best_threshold(learnt)
     answers = {
@@ -291,7 +291,7 @@ def paper(args: Any) -> None:
         "U-Net": [np.subtract(*overlap_tile(model, x, PAPER_OUTPUT, PAPER_BORDER, 16,
                                             device=args.device)[::-1]) > 0
                   for x in held_out.images],
-    }  # fmt: skip
+    }
     metrics = {}
     for name, each in answers.items():
         warped = [warping_error(a, t > 0) for a, t in zip(each, held_out.instances, strict=True)]
@@ -304,7 +304,7 @@ def paper(args: Any) -> None:
 # --- pictures ---
 
 LEGEND = ("Each piece in the colour of the cell that it holds at least half of. "
-          "Red: of two cells or more, merged. Grey: of none.")  # fmt: skip
+          "Red: of two cells or more, merged. Grey: of none.")
 RED, GREY = (0.86, 0.08, 0.12), (0.62, 0.62, 0.62)
 
 
@@ -398,14 +398,14 @@ def _frame(corner: float, size: int, style: str) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((corner - 0.5, corner - 0.5), size, size, fill=False, edgecolor="orange",
-                     linewidth=2, linestyle=style)  # fmt: skip
+                     linewidth=2, linestyle=style)
 
 
 def main() -> None:
     parser = arguments(__doc__, "09_unet_cells")
     add_device_argument(parser)
     parser.add_argument("--epochs", type=int,
-                        help="of each net (2, about half a minute; paper: 800)")  # fmt: skip
+                        help="of each net (2, about half a minute; paper: 800)")
     add_preset_arguments(parser, "ISBI 2012: train-volume.tif, train-labels.tif")
     args = parse_with_preset(parser)
     if args.preset == "paper":
@@ -447,7 +447,7 @@ def main() -> None:
     print(f"\nA large image, {size.large[0]} x {size.large[1]}, by tiles, against one pass over it")
     print(table(["tiles", "largest difference of scores", "pixels changed"],
                 [[k, f"{v['largest_difference']:.2g}", str(v["pixels_changed"])]
-                 for k, v in metrics["tiles"].items()]))  # fmt: skip
+                 for k, v in metrics["tiles"].items()]))
     if draw_cells(args.out / "cells.png", held_out, answers):
         draw_tiles(args.out / "tiles.png", large, found)
         print(f"\nDrawn: {args.out / 'cells.png'}, {args.out / 'tiles.png'}")

@@ -75,24 +75,26 @@ from minidl.data import (
     voc2012,
 )
 from minidl.data.images import ENDINGS
-from minidl.data.legend import CAMVID, VOC, Legend
+from minidl.data.readers.legend import CAMVID, VOC, Legend
 from minidl.errors import DataError
-from minidl.label_pictures import name_classes, show
-from minidl.lecture import (
+from minidl.files.pretrained import load_weights
+from minidl.files.serialize import load
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
-    beside,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.label_pictures import name_classes, show
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
+from minidl.lecture.unit_pictures import draw_projections, draw_rules, figure_of
 from minidl.models.deconvnet import DeconvNet
 from minidl.models.segnet import recompute_statistics
 from minidl.models.vgg import VGG, normalise, vgg16
+from minidl.nn.conversion import beside
 from minidl.optim import SGD, Adam, StepLR
-from minidl.pretrained import load_weights
-from minidl.segmentation import (
+from minidl.tasks.segmentation import (
     ConfusionMatrix,
     NamedCrops,
     ObjectBox,
@@ -105,10 +107,8 @@ from minidl.segmentation import (
     pixel_cross_entropy,
     square_windows,
 )
-from minidl.serialize import load
+from minidl.tasks.units.masking import activation_lost, telling_units
 from minidl.train import fit
-from minidl.unit_masking import activation_lost, telling_units
-from minidl.unit_pictures import draw_projections, draw_rules, figure_of
 
 STREET = Legend(
     ("background", "tree", "car", "person"),
@@ -167,7 +167,7 @@ def taught(
     loader = DataLoader(Subset(crops, order), batch, seed=args.seed, device=args.device)
     optimizer = Adam(net.parameters(), lr=lr)
     fit(net.train(), loader, optimizer, loss, epochs=1, progress=False,
-        schedule=StepLR(optimizer, max(1, steps * 3 // 4), 0.2))  # fmt: skip
+        schedule=StepLR(optimizer, max(1, steps * 3 // 4), 0.2))
     return net.eval()
 
 
@@ -227,7 +227,7 @@ def scores(net: DeconvNet, images: np.ndarray, batch: int = 32) -> np.ndarray:
     """(N, 3, S, S) -> (N, classes, S, S)"""
     with no_grad():
         parts = [net(normalise(beside(net, images[i : i + batch]))).numpy()
-                 for i in range(0, len(images), batch)]  # fmt: skip
+                 for i in range(0, len(images), batch)]
     return np.concatenate(parts)
 
 
@@ -283,7 +283,7 @@ def draw_deconvnet(path: Path, nets: dict[str, DeconvNet], test: Scenes, found: 
     one, both = nets["stage 1"], nets["stages 1 and 2"]
     large = sorted(found, key=lambda one: -area(one.box))
     largest = [one for label in range(1, len(STREET))
-               for one in [one for one in large if one.label == label][:2]]  # fmt: skip
+               for one in [one for one in large if one.label == label][:2]]
     grid = above.subplots(4, len(largest), squeeze=False)
     images, labels = ObjectCrops(test, largest, 2, CROP).arrays()
     rows = (images, STREET.painted(labels), *(
@@ -333,7 +333,7 @@ def tiny(args: Any) -> dict[str, Any]:
     """Everything on street scenes."""
     setting = DRY if args.dry_run else FULL
     train, test = (Scenes(n, setting.scene, args.seed + s)
-                   for n, s in ((setting.train, 0), (setting.test, 1000)))  # fmt: skip
+                   for n, s in ((setting.train, 0), (setting.test, 1000)))
     known, found = (object_boxes(scenes, len(STREET), LEAST) for scenes in (train, test))
     empty = [empty_boxes(s.labels, len(f) // 5, args.seed)
              for s, f in ((train, known), (test, found))]
@@ -371,7 +371,7 @@ def views(folder: Path | None) -> np.ndarray:
     if not pictures:
         raise DataError(f"--images {folder}: there are no photographs")
     return np.stack([cut(p, box, 224) for p in pictures
-                     for box in square_windows(p.shape[1:], (0.7, 0.45))])  # fmt: skip
+                     for box in square_windows(p.shape[1:], (0.7, 0.45))])
 
 
 def published(args: Any) -> dict[str, Any]:
@@ -416,11 +416,11 @@ def paper(args: Any) -> dict[str, Any]:
         crops = ObjectCrops(train, taken, stage, 224, VOC.ignore)
         batch = min(16 if args.dry_run else 64, len(crops))
         loader = DataLoader(crops, batch, shuffle=True, drop_last=True, workers=4,
-                            seed=args.seed, device=args.device)  # fmt: skip
+                            seed=args.seed, device=args.device)
         epochs = 1 if args.dry_run else math.ceil(steps / len(loader))
         optimizer = SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
         fit(net, loader, optimizer, in_parts, epochs=epochs, out=args.out / f"stage{stage}",
-            schedule=StepLR(optimizer, drop), resume=args.resume)  # fmt: skip
+            schedule=StepLR(optimizer, drop), resume=args.resume)
     settle(net, crops, 2 if args.dry_run else 500, args)
     net.eval()
     matrix = ConfusionMatrix(len(VOC), VOC.ignore)
@@ -443,9 +443,9 @@ def main() -> None:
     add_device_argument(parser)
     add_preset_arguments(parser, "VOC 2012: JPEGImages, SegmentationClass, ImageSets")
     parser.add_argument("--vgg", type=Path, metavar="FILE", help="a weight file of torchvision's "
-                        "vgg16: to be looked into; with --preset paper, to start from")  # fmt: skip
+                        "vgg16: to be looked into; with --preset paper, to start from")
     parser.add_argument("--images", type=Path, metavar="DIR", help="photographs for --vgg "
-                        "(without, scikit-image's)")  # fmt: skip
+                        "(without, scikit-image's)")
     args = parse_with_preset(parser)
     if args.preset == "paper":
         metrics = paper(args)

@@ -61,21 +61,21 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.data import ArrayDataset, DataLoader, ct_slices
-from minidl.data.ct_slices import DIAGNOSES
-from minidl.lecture import (
+from minidl.data.drawn.slices import DIAGNOSES
+from minidl.lecture.digits import load_digits
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
-    beside,
-    load_digits,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.autoencoder import Autoencoder, conv_autoencoder
 from minidl.models.masci import StackedConvAutoencoder
+from minidl.nn.conversion import beside
 from minidl.optim import Adam, PolynomialLR
 from minidl.train import fit
 
@@ -148,7 +148,7 @@ def autoencoder(args: Any) -> Autoencoder:
     if not args.no_code:
         return whole
     return Autoencoder(nn.Sequential(*[*whole.encoder][:-1]),
-                       nn.Sequential(*[*whole.decoder][2:]))  # fmt: skip
+                       nn.Sequential(*[*whole.decoder][2:]))
 
 
 def pretrained(images: np.ndarray, seed: int, steps: int, args: Any) -> Autoencoder:
@@ -163,7 +163,7 @@ def pretrained(images: np.ndarray, seed: int, steps: int, args: Any) -> Autoenco
 
     optimizer = Adam(model.parameters(), lr=3e-3)
     fit(model, Batches((images,), steps, seed, args.device), optimizer, loss, epochs=1,
-        schedule=PolynomialLR(optimizer, steps), progress=False)  # fmt: skip
+        schedule=PolynomialLR(optimizer, steps), progress=False)
     return model.eval()
 
 
@@ -181,7 +181,7 @@ def classifier(args: Any, start: dict[str, Any] | None, seed: int) -> nn.Sequent
     numbers = CODE if not args.no_code else WIDTHS[-1] * (IMAGE[1] >> len(WIDTHS)) ** 2
     # The batch norm gives codes of any scale the same start.
     head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(numbers), nn.Linear(numbers, 64), nn.ReLU(),
-                         nn.Linear(64, len(DIAGNOSES)))  # fmt: skip
+                         nn.Linear(64, len(DIAGNOSES)))
     if start is not None:
         encoder.load_state_dict(start)
     return nn.Sequential(encoder, head).to(args.device)
@@ -201,7 +201,7 @@ def recalls(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def classified(
     start: dict[str, Any] | None, rates: tuple[float, float], learnt: Slices, asked: Slices,
     seed: int, steps: int, args: Any,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Step 2: learn from labelled slices; the recalls (4,) when asked about others.
 
     An encoder of rate 0 is frozen: its codes are computed once.
@@ -218,7 +218,7 @@ def classified(
     optimizer = Adam(groups)
     batches = Batches((given, learnt.labels), steps, seed, args.device)
     fit(trained, batches, optimizer, entropy, epochs=1,
-        schedule=PolynomialLR(optimizer, steps), progress=False)  # fmt: skip
+        schedule=PolynomialLR(optimizer, steps), progress=False)
     net.eval()
     return recalls(codes(net, asked.images).argmax(1), asked.labels)
 
@@ -259,14 +259,14 @@ def baselines(pool: Slices) -> dict[str, Callable[..., np.ndarray]]:
 
 
 def study(pool: Slices, validation: Slices, test: Slices, size: Size, args: Any
-          ) -> tuple[dict[str, Any], Autoencoder]:  # fmt: skip
+          ) -> tuple[dict[str, Any], Autoencoder]:
     """Accuracy on the test slices, {method: {count: [one for each seed]}}, and an autoencoder.
 
     Also the mean recall of each diagnosis, the settings that were chosen, and the gain.
     """
     steps = args.steps or size.steps
     models = [pretrained(pool.images, args.seed + k, size.autoencoder_steps, args)
-              for k in range(size.seeds)]  # fmt: skip
+              for k in range(size.seeds)]
     starts = [model.encoder.state_dict() for model in models]
 
     def net(name: str) -> Callable[..., np.ndarray]:
@@ -291,13 +291,13 @@ def study(pool: Slices, validation: Slices, test: Slices, size: Size, args: Any
             n: max(settings[name],
                    key=lambda s: method(s, labelled(size.seeds, n), validation, size.seeds).mean())
             for n in size.chosen_at
-        }  # fmt: skip
+        }
         found["chosen"][name] = {str(n): s for n, s in chosen.items()}
         found["accuracy"][name], found["recalls"][name] = {}, {}
         for count in size.counts:
             nearest = min(chosen, key=lambda n: abs(np.log(n / count)))
             told = np.array([method(chosen[nearest], labelled(k, count), test, k)
-                             for k in range(size.seeds)])  # fmt: skip
+                             for k in range(size.seeds)])
             found["accuracy"][name][str(count)] = told.mean(1).tolist()
             found["recalls"][name][str(count)] = told.mean(0).tolist()
     found["gain"] = gains(found["accuracy"])
@@ -320,7 +320,7 @@ def cleaning(noisy: np.ndarray, rebuilt: np.ndarray, clean: np.ndarray) -> dict[
         return float(np.sqrt(((a - b) ** 2).mean()))
 
     return {"scan and patient": rms(noisy, clean), "code and scan": rms(rebuilt, noisy),
-            "code and patient": rms(rebuilt, clean)}  # fmt: skip
+            "code and patient": rms(rebuilt, clean)}
 
 
 # --- pictures ---
@@ -386,7 +386,7 @@ def masci(args: Any) -> dict[str, Any]:
 
     def loader(*arrays: np.ndarray) -> DataLoader:
         return DataLoader(ArrayDataset(*arrays), 100, shuffle=True, seed=args.seed,
-                          device=args.device)  # fmt: skip
+                          device=args.device)
 
     random.manual_seed(args.seed)
     stack = StackedConvAutoencoder().to(args.device)
@@ -398,7 +398,7 @@ def masci(args: Any) -> dict[str, Any]:
             return layer.loss(x)
 
         fit(layer, loader(images), Adam(layer.parameters()), loss, epochs=epochs,
-            out=args.out / f"layer{depth + 1}", resume=args.resume)  # fmt: skip
+            out=args.out / f"layer{depth + 1}", resume=args.resume)
     errors: dict[str, Any] = {}
     for count in sorted({min(n, keep) for n in (1000, 10_000, keep)}):
         for name, start in (("CAE", stack.state_dict()), ("random", blank)):
@@ -407,7 +407,7 @@ def masci(args: Any) -> dict[str, Any]:
             # As many steps for any number of labels.
             fit(net, loader(images[:count], labels[:count]), Adam(net.parameters()), entropy,
                 epochs=epochs * keep // count, out=args.out / f"{name}_{count}",
-                resume=args.resume)  # fmt: skip
+                resume=args.resume)
             right = codes(net.eval(), digits.test_images).argmax(1) == digits.test_labels
             errors.setdefault(str(count), {})[name] = float(100 * (1 - right.mean()))
     print(table(["labels", "CAE, error %", "random, error %"],
@@ -428,7 +428,7 @@ def tiny(args: Any) -> dict[str, Any]:
     for name, each in found["accuracy"].items():
         rows.append([name, *(f"{np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for v in each.values())])
     rows.append(["tuned - scratch", *(f"{g['mean']:+.3f} ± {g['half_width']:.3f}"
-                                      for g in found["gain"].values())])  # fmt: skip
+                                      for g in found["gain"].values())])
     print(f"Accuracy on {size.test} slices, mean and deviation of {size.seeds} seeds; last row: "
           "mean and 95 % interval.")
     print(table(["labels", *map(str, size.counts)], rows))

@@ -58,23 +58,23 @@ import numpy as np
 
 from minidl import Tensor, random
 from minidl.data import DataLoader, Dataset, Subset, photographs, shuffled_rounds
-from minidl.lecture import (
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.quality_table import comparison
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.srcnn import SRCNN, parameter_groups
 from minidl.models.vdsr import VDSR
 from minidl.nn import Module
 from minidl.optim import SGD, Adam, MultiStepLR, clip_grad_adjustable_
-from minidl.restoration import (
+from minidl.tasks.restoration import (
     Quality,
     Report,
     as_numbers,
-    comparison,
     euclidean_loss,
     evaluate,
     finished,
@@ -180,12 +180,12 @@ def learn_watched(
     by_sgd, by_adam = sgd(net, RATE), Adam(net.parameters(), ADAM_RATE)
     learn(net, dataset, by_sgd if clipped else by_adam, (0.6, 0.85), args, every=every,
           clip=clipping(by_sgd, THETA) if clipped else None,
-          callbacks=[lambda row: curve.update({row["step"]: watch(net)})])  # fmt: skip
+          callbacks=[lambda row: curve.update({row["step"]: watch(net)})])
     return sorted(curve.items())
 
 
 def trial(dataset: Dataset, rate: float, theta: float | None, watch: Watch,
-          args: Any) -> dict[str, Any]:  # fmt: skip
+          args: Any) -> dict[str, Any]:
     """A few steps at one rate, clipped or not: the gain then, or None if it blew up."""
     net = vdsr(True, args)
     optimizer = sgd(net, rate)
@@ -196,7 +196,7 @@ def trial(dataset: Dataset, rate: float, theta: float | None, watch: Watch,
         warnings.simplefilter("ignore", RuntimeWarning)  # some are meant to overflow
         fit(net, loader, optimizer, loss, epochs=1, progress=False, every=1,
             clip=clipping(optimizer, theta) if theta else None,
-            callbacks=[lambda row: taken.append(row["step"])])  # fmt: skip
+            callbacks=[lambda row: taken.append(row["step"])])
         gain = watch(net)
     return {"rate": rate, "theta": theta, "finite_steps": max(taken), "gain": gain}
 
@@ -260,7 +260,7 @@ def paper_vdsr(photos: Images, args: Any) -> tuple[VDSR, Any, dict[str, Any]]:
     drops = [len(loader) * epochs * k // 4 for k in (1, 2, 3)]
     return net, loader, {"optimizer": optimizer, "epochs": epochs,
                          "schedule": MultiStepLR(optimizer, drops),
-                         "clip": clipping(optimizer, PAPER_THETA)}  # fmt: skip
+                         "clip": clipping(optimizer, PAPER_THETA)}
 
 
 def paper_srcnn(photos: Images, args: Any) -> tuple[SRCNN, Any, dict[str, Any]]:
@@ -270,7 +270,7 @@ def paper_srcnn(photos: Images, args: Any) -> tuple[SRCNN, Any, dict[str, Any]]:
     loader = DataLoader(pairs, 128, shuffle=True, seed=args.seed, device=args.device)
     optimizer = SGD(parameter_groups(net), momentum=MOMENTUM)
     return net, loader, {"optimizer": optimizer,
-                         "epochs": args.epochs or 15_000_000 // len(loader)}  # fmt: skip
+                         "epochs": args.epochs or 15_000_000 // len(loader)}
 
 
 def paper(args: Any) -> None:
@@ -324,7 +324,7 @@ def draw_crops(path: Path, nets: Mapping[str, Module], photos: Images) -> bool:
         for axes, (who, y) in zip(row, (answers | {"the truth": target}).items(), strict=True):
             whole = finished(y)
             axes.imshow(whole[top : top + SIDE, left : left + SIDE], cmap="gray", vmin=16,
-                        vmax=235, interpolation="nearest")  # fmt: skip
+                        vmax=235, interpolation="nearest")
             decibels = psnr(shave(whole, SHOWN), truth, 255)
             axes.set_title(who if y is target else f"{who}: {decibels:.2f} dB")
             axes.set(xticks=[], yticks=[])
@@ -336,7 +336,7 @@ def draw_crops(path: Path, nets: Mapping[str, Module], photos: Images) -> bool:
 
 
 def draw_curves(path: Path, curves: Mapping[str, Curve],
-                found: Mapping[str, Mapping[str, Quality]]) -> None:  # fmt: skip
+                found: Mapping[str, Mapping[str, Quality]]) -> None:
     """What the residual does for learning, and what one network can do for three scales."""
     from matplotlib.figure import Figure
 
@@ -350,18 +350,18 @@ def draw_curves(path: Path, curves: Mapping[str, Curve],
                       label=labels[residual] + (", clipped SGD" if clipped else ", Adam"))
     left.axhline(0, color="black", linewidth=1, linestyle=":", label=BICUBIC)
     left.set(xlabel="steps", ylabel="dB above bicubic", ylim=(-8, 1.5),
-             title=f"Held-out PSNR at x{SHOWN}: same first weights, same batches")  # fmt: skip
+             title=f"Held-out PSNR at x{SHOWN}: same first weights, same batches")
     left.legend(loc="lower right")
     for k, name in enumerate(("VDSR", "VDSR, x2 only")):
         gains = [found[name][f"x{s}"].psnr - found[BICUBIC][f"x{s}"].psnr for s in SCALES]
         label = "VDSR, learnt from x2, x3 and x4" if name == "VDSR" else "VDSR, learnt from x2 only"
         bars = right.bar(np.arange(len(SCALES)) + 0.4 * k - 0.2, gains, 0.38,
-                         color=COLOURS[name], label=label)  # fmt: skip
+                         color=COLOURS[name], label=label)
         right.bar_label(bars, fmt="%+.2f", padding=2)
     right.axhline(0, color="black", linewidth=1)
     right.margins(y=0.15)
     right.set(xticks=range(len(SCALES)), xticklabels=[f"x{s}" for s in SCALES],
-              ylabel="dB above bicubic", title="Held-out PSNR by scale")  # fmt: skip
+              ylabel="dB above bicubic", title="Held-out PSNR by scale")
     right.legend()
     figure.savefig(path, dpi=100)
 
@@ -386,9 +386,9 @@ def print_trials(trials: Sequence[Mapping[str, Any]], steps: int) -> None:
     rows = []
     for t in trials:
         result = (f"blew up in step {t['finite_steps'] + 1}" if t["gain"] is None
-                  else f"{t['gain']:+.2f} dB")  # fmt: skip
+                  else f"{t['gain']:+.2f} dB")
         rows.append([f"rate {t['rate']:g}, " + (f"clipped to {t['theta']:g} / rate" if t["theta"]
-                     else "not clipped"), result])  # fmt: skip
+                     else "not clipped"), result])
     print(table([f"VDSR after {steps} steps", "above bicubic"], rows))
 
 
@@ -404,7 +404,7 @@ def main() -> None:
     parser.add_argument("--net", choices=("vdsr", "srcnn"), default="vdsr",
                         help="what --preset paper trains (%(default)s)")
     parser.add_argument("--epochs", type=int, help="of --preset paper (vdsr: 80)")
-    add_preset_arguments(parser, "the 91 or 291 training photographs")  # fmt: skip
+    add_preset_arguments(parser, "the 91 or 291 training photographs")
     args = parse_with_preset(parser)
     if args.weights:
         return published(args.weights, args.scales, args)
@@ -417,7 +417,7 @@ def tiny(args: Any) -> None:
     """Minutes."""
     size = DRY if args.dry_run else FULL
     photos, held_out = (first(photographs(part), size, args.dry_run)
-                        for part in ("training", "held-out"))  # fmt: skip
+                        for part in ("training", "held-out"))
     watch = watching(held_out)
     nets: dict[str, Module] = {"SRCNN": srcnn_of(photos, size.srcnn_steps, args)}
     reports, curves = {"SRCNN": measured(nets["SRCNN"], held_out, (SHOWN,))}, {}
@@ -432,7 +432,7 @@ def tiny(args: Any) -> None:
     found = summary(reports)
     print(f"{len(photos)} photographs to learn from, {len(held_out)} held out. VDSR of {DEPTH} "
           f"layers, {WIDTH} wide: {size.steps} steps of {BATCH} patches; SRCNN 9-1-5: "
-          f"{size.srcnn_steps}.\n")  # fmt: skip
+          f"{size.srcnn_steps}.\n")
     print(comparison(found))
     print()
     print_trials(trials, size.short)

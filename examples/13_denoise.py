@@ -56,23 +56,23 @@ import numpy as np
 
 from minidl import Tensor, random
 from minidl.data import DataLoader, Dataset, photographs, shuffled_rounds
-from minidl.lecture import (
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.quality_table import comparison
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.rednet import REDNet
 from minidl.nn import Module
 from minidl.optim import Adam, LinearLR
-from minidl.restoration import (
+from minidl.tasks.restoration import (
     Quality,
     Report,
     add_noise,
     as_numbers,
-    comparison,
     denoising_patches,
     euclidean_loss,
     evaluate_denoising,
@@ -179,7 +179,7 @@ def built(name: str, seed: int) -> Module:
 def learnt(
     name: str, dataset: Dataset, batch: int, args: Any, every: int | None = None,
     watch: Watch = lambda net: 0.0,
-) -> tuple[Module, Curve]:  # fmt: skip
+) -> tuple[Module, Curve]:
     """All examples once, in their order, by Adam; the rate falls evenly, nearly to nothing."""
     net = built(name, args.seed).to(args.device)
     loader = DataLoader(dataset, batch, seed=args.seed, device=args.device)
@@ -187,7 +187,7 @@ def learnt(
     curve = {0: watch(net)}
     fit(net, loader, optimizer, loss, epochs=1, progress=False, every=every,
         schedule=LinearLR(optimizer, 1.0, 0.01, len(loader)),
-        callbacks=[lambda row: curve.update({row["step"]: watch(net)})])  # fmt: skip
+        callbacks=[lambda row: curve.update({row["step"]: watch(net)})])
     return net.eval(), sorted(curve.items())
 
 
@@ -265,7 +265,7 @@ def measured(model: Any, photos: Images, seed: int) -> dict[str, Report]:
 def all_measured(
     nets: Mapping[str, Module], strengths: Mapping[str, Mapping[int, float]], photos: Images,
     seed: int,
-) -> dict[str, dict[str, Quality]]:  # fmt: skip
+) -> dict[str, dict[str, Quality]]:
     """Name, level of noise: PSNR and SSIM."""
     found = {}
     for name, (clean, _) in filters().items():
@@ -297,7 +297,7 @@ def paper(args: Any) -> None:
     net.to(args.device)
     loader = DataLoader(pairs, 16, shuffle=True, workers=2, seed=args.seed, device=args.device)
     fit(net, loader, Adam(net.parameters(), lr=1e-4), loss, epochs=args.epochs or 30,
-        out=args.out / "rednet", resume=args.resume)  # fmt: skip
+        out=args.out / "rednet", resume=args.resume)
     save_model(args.out / "rednet.safetensors", net.eval())
     photos = read_folder(args.images) if args.images else photographs("held-out")
     found: dict[str, dict[str, Quality]] = {}
@@ -313,14 +313,14 @@ def paper(args: Any) -> None:
 
 COLOURS = {"RED20": "#1b6ca8", "RED20, outer sum only": "#4f9d69", "RED20, no skips": "#c2452d",
            "RED10": "#8a5fa8", "RED20, loud start": "#d59a2b", LONG: "#0b2f55",
-           EIGHT: "#00a0b0"}  # fmt: skip
+           EIGHT: "#00a0b0"}
 EXAMPLES = (("astronaut", 30), ("coffee", 50), ("camera", 70))
 """Photographs shown, and their noise."""
 SIDE, MARGIN = 160, 40
 
 
 def draw_examples(path: Path, net: Module, strengths: Mapping[int, float], photos: Images,
-                  seed: int) -> bool:  # fmt: skip
+                  seed: int) -> bool:
     """Pieces of held-out photographs: noisy, by non-local means, by RED20, the truth."""
     try:
         from matplotlib.figure import Figure
@@ -334,10 +334,10 @@ def draw_examples(path: Path, net: Module, strengths: Mapping[int, float], photo
         target = luma(photos[name]) / 255
         noisy = add_noise(target, sigma, np.random.default_rng([seed, list(photos).index(name)]))
         pictures = {"noisy": noisy, "non-local means": clean(noisy, sigma / 255, strengths[sigma]),
-                    EIGHT: restored(net, noisy), "the truth": target}  # fmt: skip
+                    EIGHT: restored(net, noisy), "the truth": target}
         for axes, (who, y) in zip(row, pictures.items(), strict=True):
             axes.imshow(y[:SIDE, MARGIN : MARGIN + SIDE], cmap="gray", interpolation="nearest",
-                        vmin=16 / 255, vmax=235 / 255)  # fmt: skip
+                        vmin=16 / 255, vmax=235 / 255)
             axes.set_title(who if y is target else f"{who}: {psnr(y, target, 1):.2f} dB")
             axes.set(xticks=[], yticks=[])
         row[0].set_ylabel(f"{name}, sigma {sigma}")
@@ -347,7 +347,7 @@ def draw_examples(path: Path, net: Module, strengths: Mapping[int, float], photo
 
 
 def draw_curves(path: Path, curves: Mapping[str, Curve],
-                found: Mapping[str, Mapping[str, Quality]]) -> None:  # fmt: skip
+                found: Mapping[str, Mapping[str, Quality]]) -> None:
     """How the compared networks learn, and how far who is from non-local means."""
     from matplotlib.figure import Figure
 
@@ -356,16 +356,16 @@ def draw_curves(path: Path, curves: Mapping[str, Curve],
     for name, curve in curves.items():
         left.plot(*zip(*curve[1:], strict=True), color=COLOURS[name], label=name)
     left.set(xlabel="steps", ylabel="PSNR, dB", ylim=(12, 28.5),
-             title=f"Held-out pieces, sigma {SHOWN}: same batches for all")  # fmt: skip
+             title=f"Held-out pieces, sigma {SHOWN}: same batches for all")
     left.legend(loc="center right", bbox_to_anchor=(1, 0.5))
     best = "non-local means"
     styles = {"Gaussian blur": ":", "total variation": "--", best: "-"}
     for name in (*styles, "RED20, no skips", "RED20", LONG, EIGHT):
         gains = [q.psnr - found[best][s].psnr for s, q in found[name].items()]
         right.plot(SIGMAS, gains, styles.get(name, "-"), color=COLOURS.get(name, "black"),
-                   marker="o" if name in COLOURS else None, label=name)  # fmt: skip
+                   marker="o" if name in COLOURS else None, label=name)
     right.set(xlabel="sigma of the noise, grey levels", xticks=SIGMAS,
-              ylabel=f"dB above {best}", title="Held-out photographs")  # fmt: skip
+              ylabel=f"dB above {best}", title="Held-out photographs")
     right.legend(loc="lower right")
     figure.savefig(path, dpi=100)
 
@@ -397,7 +397,7 @@ def tiny(args: Any) -> None:
     rows = [[name, *(f"{k:g}" for k in each.values())] for name, each in strengths.items()]
     print(table(["", *(f"sigma {s}" for s in SIGMAS)], rows))
     if draw_examples(args.out / "denoise.png", EightViews(nets[LONG]), strengths["non-local means"],
-                     held_out, args.seed):  # fmt: skip
+                     held_out, args.seed):
         draw_curves(args.out / "skips.png", curves, found)
         print(f"\nDrawn: {args.out / 'denoise.png'}, {args.out / 'skips.png'}")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -412,7 +412,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of --preset paper (30)")
     parser.add_argument("--images", type=Path, metavar="DIR",
                         help="what --preset paper is measured on (the held-out photographs)")
-    add_preset_arguments(parser, "training photographs, such as BSD's 300")  # fmt: skip
+    add_preset_arguments(parser, "training photographs, such as BSD's 300")
     args = parse_with_preset(parser)
     if args.preset == "paper":
         return paper(args)

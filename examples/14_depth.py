@@ -63,7 +63,7 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, no_grad, random
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.data import (
     ArrayDataset,
     DataLoader,
@@ -77,7 +77,19 @@ from minidl.data import (
     read_points,
     stereo_scenes,
 )
-from minidl.depth import (
+from minidl.errors import DataError
+from minidl.lecture.flags import (
+    add_device_argument,
+    add_preset_arguments,
+    arguments,
+    parse_with_preset,
+)
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
+from minidl.models.garg import Garg
+from minidl.nn import Parameter
+from minidl.optim import SGD, Adam, LambdaLR, MultiStepLR
+from minidl.tasks.depth import (
     GARG_CROP,
     ResizedPair,
     block_matching,
@@ -90,24 +102,12 @@ from minidl.depth import (
     quadratic_smoothness,
     warp,
 )
-from minidl.depth.losses import PAPER_GAMMA
-from minidl.errors import DataError
-from minidl.lecture import (
-    add_device_argument,
-    add_preset_arguments,
-    arguments,
-    parse_with_preset,
-    table,
-    write_metrics,
-)
-from minidl.models.garg import Garg
-from minidl.nn import Parameter
-from minidl.optim import SGD, Adam, LambdaLR, MultiStepLR
+from minidl.tasks.depth.losses import PAPER_GAMMA
 from minidl.train import fit
 
 LEVELS = 4
 NET = {"widths": (24, 48, 64, 64, 64), "hidden": 128, "kernel": 7, "padding": "same",
-       "upsampling": "fixed"}  # fmt: skip
+       "upsampling": "fixed"}
 GAMMA = 0.01
 """Of the smoothness, for images in [0, 1]."""
 FINEST = "finest grid alone"
@@ -118,7 +118,7 @@ LARGEST = 14
 """Pixels: the largest shift that block matching tries."""
 WINDOW = 5
 COLUMNS = {"abs_rel": "abs rel", "sq_rel": "sq rel", "rmse": "RMSE, m", "rmse_log": "RMSE log",
-           "delta_1": "within 1.25", "pixels": "off by, px"}  # fmt: skip
+           "delta_1": "within 1.25", "pixels": "off by, px"}
 
 PAPER_WEIGHT = 100.0
 PAPER_DRY = {"widths": (8, 8, 8, 8, 8), "hidden": 16}
@@ -167,7 +167,7 @@ def learned(pairs: StereoScenes, derivative: str, size: Size, args: Any) -> tupl
     losses = []
     for level, epochs in enumerate(size.epochs):
         loader = DataLoader(doubled(pairs), BATCH, shuffle=True, drop_last=True,
-                            seed=args.seed, device=args.device)  # fmt: skip
+                            seed=args.seed, device=args.device)
         optimizer = Adam(net.trained_by(level), lr=RATE)
         late = round(0.7 * epochs * len(loader))
 
@@ -176,7 +176,7 @@ def learned(pairs: StereoScenes, derivative: str, size: Size, args: Any) -> tupl
             return energy(left, right, net(batch[0], level), derivative)
 
         history = fit(net, loader, optimizer, loss, epochs=epochs, progress=False,
-                      schedule=MultiStepLR(optimizer, [late], 0.25))  # fmt: skip
+                      schedule=MultiStepLR(optimizer, [late], 0.25))
         losses.append([row["loss"] for row in history])
     return net.eval(), losses
 
@@ -185,7 +185,7 @@ def foretold(net: Garg, left: np.ndarray, device: str) -> Maps:
     """What the network makes of left views, a few at a time."""
     with no_grad():
         parts = [net(Tensor(to_device(part, device))).to("cpu").numpy()
-                 for part in np.split(left, range(20, len(left), 20))]  # fmt: skip
+                 for part in np.split(left, range(20, len(left), 20))]
     return np.concatenate(parts)
 
 
@@ -236,7 +236,7 @@ def measured(predicted: Maps, scenes: StereoScenes) -> dict[str, float]:
 
 
 def fitted(left: np.ndarray, right: np.ndarray, steps: tuple[int, ...], derivative: str,
-           device: str) -> np.ndarray:  # fmt: skip
+           device: str) -> np.ndarray:
     """A free disparity field of one pair, from coarse to fine: (3, H, W) twice -> (H, W).
 
     No network: every pixel has a number of its own.
@@ -301,7 +301,7 @@ def paper(args: Any) -> None:
     epochs = 1 if args.dry_run else 10
     for level in range(LEVELS):
         loader = DataLoader(pairs, 1 if args.dry_run else 16, shuffle=True, workers=4,
-                            seed=args.seed, device=args.device)  # fmt: skip
+                            seed=args.seed, device=args.device)
         optimizer = SGD(net.trained_by(level), lr=0.01, momentum=0.9, weight_decay=5e-4)
 
         def rate(step: int, steps: int = len(loader)) -> float:
@@ -316,7 +316,7 @@ def paper(args: Any) -> None:
             return PAPER_WEIGHT * (photometric(rebuilt, left) + PAPER_GAMMA * smooth)
 
         fit(net, loader, optimizer, loss, epochs=epochs, schedule=LambdaLR(optimizer, rate),
-            out=args.out / f"L{9 + level}", resume=args.resume)  # fmt: skip
+            out=args.out / f"L{9 + level}", resume=args.resume)
     found = laser_measures(net.eval(), held, size, args)
     print(table(["L12", ""], [[name, value] for name, value in found.items()]))
     print(f"Saved {write_metrics(args.out, found)}")
@@ -328,7 +328,7 @@ def laser_measures(net: Garg, drives: list[Path], size: tuple[int, int], args: A
     found = []
     for drive in drives:
         cameras, laser = (read_calibration(drive.parent / f"calib_{name}.txt")
-                          for name in ("cam_to_cam", "velo_to_cam"))  # fmt: skip
+                          for name in ("cam_to_cam", "velo_to_cam"))
         focal, baseline = focal_and_baseline(cameras)
         for path, _ in kitti_raw([drive]).files[::10]:
             points = drive / "velodyne_points" / "data" / f"{path.stem}.bin"
@@ -435,7 +435,7 @@ def main() -> None:
     metrics: dict[str, Any] = {name: measured(each, held_out) for name, each in maps.items()}
     metrics["losses"] = losses | {"truth": losses_of_truth(learnt)}
     print(f"{size.pairs} pairs to learn from, {size.test} held-out scenes, of which one view is "
-          "seen\n(but by block matching, which sees both).\n")  # fmt: skip
+          "seen\n(but by block matching, which sees both).\n")
     rows = [[name, *(metrics[name][k] for k in COLUMNS)] for name in maps]
     print(table(["", *COLUMNS.values()], rows))
     drawn = draw_scenes(args.out / "depth.png", held_out, maps, list(range(min(6, size.test))))
@@ -449,7 +449,7 @@ def main() -> None:
         metrics["motorcycle"] = {n: measured_pair(d, pair.disparity) for n, d in fields.items()}
         print("\nA real pair, 120 x 184, no network: one disparity for each pixel")
         print(table(["", "off by, px", "over 1 px", "over 2 px"],
-                    [[n, *m.values()] for n, m in metrics["motorcycle"].items()]))  # fmt: skip
+                    [[n, *m.values()] for n, m in metrics["motorcycle"].items()]))
         if drawn:
             draw_pair(args.out / "motorcycle.png", pair, fields)
     print(f"\nSaved {write_metrics(args.out, metrics)}")

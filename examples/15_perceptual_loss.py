@@ -65,17 +65,16 @@ import numpy as np
 
 from minidl import no_grad
 from minidl.data import photographs
-from minidl.lecture import (
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
-    beside,
     parse_with_preset,
-    table,
-    write_metrics,
 )
-from minidl.models.gatys import stylise
-from minidl.perceptual import (
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
+from minidl.nn.conversion import beside
+from minidl.tasks.perceptual import (
     Features,
     Objective,
     Recipe,
@@ -88,7 +87,8 @@ from minidl.perceptual import (
     rgb,
     style_loss,
 )
-from minidl.restoration import imresize, psnr, read_folder
+from minidl.tasks.perceptual.stylise import stylise
+from minidl.tasks.restoration import imresize, psnr, read_folder
 
 Images = Mapping[str, np.ndarray]
 Found = dict[str, dict[str, float]]
@@ -157,7 +157,7 @@ def of_error(change: Callable[[float], np.ndarray], target: np.ndarray, error: f
 
 
 def versions(large: np.ndarray, other: np.ndarray, place: np.ndarray | None,
-             rng: np.random.Generator) -> dict[str, np.ndarray]:  # fmt: skip
+             rng: np.random.Generator) -> dict[str, np.ndarray]:
     """What may happen to the middle of a picture (3, H, W), by name; the first is the picture."""
     from skimage.filters import gaussian
 
@@ -243,7 +243,7 @@ def in_units(each: list[Found]) -> Found:
 
 
 def reconstructed(features: Features, recipe: Recipe, picture: np.ndarray, name: str,
-                  size: Size, args: Any) -> tuple[np.ndarray, float]:  # fmt: skip
+                  size: Size, args: Any) -> tuple[np.ndarray, float]:
     """A picture from noise that has these features or Gram matrices, and its loss, relative."""
     long = args.preset == "paper"
     made = stylise(
@@ -251,7 +251,7 @@ def reconstructed(features: Features, recipe: Recipe, picture: np.ndarray, name:
         noise=0.2 if recipe.style else 0.02, seed=args.seed,
         checkpoint=args.out / f"{name}.safetensors" if long else None,
         resume=args.resume, progress=long,
-    )  # fmt: skip
+    )
     return made.picture, made.losses[-1]["total"] / 100
 
 
@@ -260,7 +260,7 @@ def inverted(features: Features, picture: np.ndarray, size: Size, args: Any) -> 
     found = {}
     for layer in LAYERS:
         made, loss = reconstructed(features, Recipe("relative", {layer: 100}), picture, layer,
-                                   size, args)  # fmt: skip
+                                   size, args)
         z = features.prepare(beside(features.vgg, picture[None]))
         shape = features(z, [layer])[layer].shape
         small = imresize(picture, size=(shape[2], shape[3]))
@@ -269,7 +269,7 @@ def inverted(features: Features, picture: np.ndarray, size: Size, args: Any) -> 
             "picture": made, "loss": loss, "psnr": decibels(made, picture),
             "grid": grid, "shrunk": decibels(grid, picture),
             "times": float(np.prod(shape)) / picture.size,
-        }  # fmt: skip
+        }
     return found
 
 
@@ -339,11 +339,11 @@ def draw_distances(path: Path, shown: dict[str, Images], units: dict[str, Found]
         names = [v for v in found["pixels"] if v != UNIT]
         for k, (colour, (measure, row)) in enumerate(zip(COLOURS, found.items(), strict=True)):
             axes.bar(np.arange(len(names)) + 0.14 * (k - 2.5), [100 * row[v] for v in names],
-                     0.13, color=colour, label=measure)  # fmt: skip
+                     0.13, color=colour, label=measure)
         axes.set_xticks(range(len(names)), names)
         axes.axhline(100, color="grey", linewidth=0.8, linestyle=":")
         axes.set(yscale="log", ylim=(5e-4, 1000), ylabel=f"% of the distance to\n{UNIT}",
-                 title=f"{group}: the first five have the same pixel error")  # fmt: skip
+                 title=f"{group}: the first five have the same pixel error")
         axes.legend(ncols=6, fontsize=9, loc="upper right")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
@@ -355,7 +355,7 @@ def _padded(each: Images, count: int) -> list[tuple[str, np.ndarray | None]]:
 
 
 def draw_inversions(path: Path, photo: np.ndarray, texture: np.ndarray, back: dict[str, Any],
-                    made: dict[str, Any]) -> None:  # fmt: skip
+                    made: dict[str, Any]) -> None:
     """A photograph from features, a texture from Gram matrices."""
     figure = new_figure(15, 5.6)
     rows = figure.subplots(2, 7)
@@ -379,7 +379,7 @@ def print_units(group: str, found: Found) -> None:
     names = list(found["pixels"])
     print(f"\n{group}: per cent of the distance to another photograph")
     print(table(["", *found], [[v, *(f"{100 * row[v]:.3g}" for row in found.values())]
-                               for v in names]))  # fmt: skip
+                               for v in names]))
 
 
 def networks(args: Any, size: Size) -> list[Features]:
@@ -388,9 +388,9 @@ def networks(args: Any, size: Size) -> list[Features]:
         print(f"Network: weights from {args.weights}, average pooling.")
         return [load_features(args.weights, "average").to(args.device)]
     print(f"Network: VGG-19 with RANDOM weights, {size.width} channels wide at first, average "
-          "pooling.\nWhat a trained one sees may differ; pass --weights FILE.")  # fmt: skip
+          "pooling.\nWhat a trained one sees may differ; pass --weights FILE.")
     return [random_features("vgg19", "average", args.seed + k, size.width).to(args.device)
-            for k in range(size.nets)]  # fmt: skip
+            for k in range(size.nets)]
 
 
 def main() -> None:
@@ -410,9 +410,9 @@ def main() -> None:
     nets = networks(args, size)
     args.out.mkdir(parents=True, exist_ok=True)
     pictures = {g: all_versions(each, g == "textures", size.side, args.seed)
-                for g, each in groups.items()}  # fmt: skip
+                for g, each in groups.items()}
     units = {g: in_units([distances(nets, v) for v in each.values()])
-             for g, each in pictures.items()}  # fmt: skip
+             for g, each in pictures.items()}
     for group, found in units.items():
         print_units(group, found)
 
@@ -424,10 +424,10 @@ def main() -> None:
     print(f"\n{name} from the features of one layer")
     print(table(["", "numbers per pixel value", "relative loss", "PSNR", "shrunk to its grid"],
                 [[layer, f"{b['times']:.2f}", f"{b['loss']:.2g}", f"{b['psnr']:.2f}",
-                  f"{b['shrunk']:.2f}"] for layer, b in back.items()]))  # fmt: skip
+                  f"{b['shrunk']:.2f}"] for layer, b in back.items()]))
     print("\ngravel from Gram matrices: relative loss at each layer")
     print(table(["matched", *STYLE], [[name, *(f"{v:.2g}" for v in m["losses"].values())]
-                                      for name, m in made.items()]))  # fmt: skip
+                                      for name, m in made.items()]))
     shown = {"scenes": pictures["scenes"][name], "textures": pictures["textures"]["gravel"]}
     if draw_distances(args.out / "distances.png", shown, units):
         draw_inversions(args.out / "inversions.png", photo, texture, back, made)

@@ -64,18 +64,17 @@ import numpy as np
 
 from minidl import Tensor, no_grad
 from minidl.data import photographs
-from minidl.data.photographs import FILES
-from minidl.lecture import (
+from minidl.data.readers.photographs import FILES
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
-    beside,
     parse_with_preset,
-    table,
-    write_metrics,
 )
-from minidl.models.gatys import stylise
-from minidl.perceptual import (
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
+from minidl.nn.conversion import beside
+from minidl.tasks.perceptual import (
     RECIPES,
     Features,
     Objective,
@@ -88,7 +87,8 @@ from minidl.perceptual import (
     resized,
     rgb,
 )
-from minidl.restoration import read_folder
+from minidl.tasks.perceptual.stylise import stylise
+from minidl.tasks.restoration import read_folder
 
 CONTENT, STYLE, CROP = "china", "flower", 0.75
 """Photographs, and how much of the style's width is shown: less of it gives larger strokes."""
@@ -203,7 +203,7 @@ def results(args: Any, size: Size, content: np.ndarray, style: np.ndarray) -> di
     ):
         features = network(args, pooling, size.width, args.seed)
         made[name] = stylise(content, style, features, recipe, start=start, steps=size.steps,
-                             every=size.steps, seed=args.seed, progress=False).picture  # fmt: skip
+                             every=size.steps, seed=args.seed, progress=False).picture
     return made
 
 
@@ -216,7 +216,7 @@ def sheet(args: Any, size: Size, content: np.ndarray, style: np.ndarray) -> list
         for styled in SHEET["style"]:
             recipe = recipe_for(args).scaled(kept, styled)
             made = stylise(content, style, features, recipe, steps=size.sheet, every=size.sheet,
-                           seed=args.seed, progress=False).picture  # fmt: skip
+                           seed=args.seed, progress=False).picture
             losses = dict(zip(("content_loss", "style_loss"), judge(made), strict=True))
             found.append({"content": kept, "style": styled, "picture": made, **losses})
     return found
@@ -240,9 +240,9 @@ def race(args: Any, size: Size, content: np.ndarray, style: np.ndarray) -> dict[
 
         stylise(content, style, features, recipe_for(args), optimizer=optimizer, lr=rate,
                 steps=size.race, every=max(size.race // 30, 1), seed=args.seed, watcher=watch,
-                progress=False)  # fmt: skip
+                progress=False)
         found[name] = {"evaluations": [c[0] for c in curve], "seconds": [c[1] for c in curve],
-                       "loss": [c[2] for c in curve]}  # fmt: skip
+                       "loss": [c[2] for c in curve]}
     return found
 
 
@@ -254,7 +254,7 @@ def paper(args: Any) -> None:
     validation set, ours over the two pictures."""
     pictures = read_folder(args.data)
     content, style = (sized(pictures[name], 32 if args.dry_run else 512)
-                      for name in ("content", "style"))  # fmt: skip
+                      for name in ("content", "style"))
     recipe = RECIPES["gatys"]
     features = network(args, recipe.pooling, 64, args.seed)
     normalise_activations(features, [content, style])
@@ -262,13 +262,13 @@ def paper(args: Any) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     made = stylise(content, style, features, recipe, steps=steps, every=min(10, steps),
                    seed=args.seed, checkpoint=args.out / "style.safetensors",
-                   resume=args.resume)  # fmt: skip
+                   resume=args.resume)
     draw_style(args.out / "style.png", content, style, {RESULT: made.picture})
     judge = Judge(features, recipe, content, style)
     judged = {"the content": content, BASELINE: recoloured(content, style), RESULT: made.picture}
     found = {name: judge(picture) for name, picture in judged.items()}
     print(table(["", "content loss", "style loss"],
-                [[name, *(f"{v:.4g}" for v in row)] for name, row in found.items()]))  # fmt: skip
+                [[name, *(f"{v:.4g}" for v in row)] for name, row in found.items()]))
     print(f"Saved {write_metrics(args.out, {'judged': found, 'losses': made.losses})}")
 
 
@@ -291,7 +291,7 @@ def show(axes: Any, picture: np.ndarray, title: str = "") -> None:
 
 
 def draw_style(path: Path, content: np.ndarray, style: np.ndarray,
-               made: dict[str, np.ndarray]) -> bool:  # fmt: skip
+               made: dict[str, np.ndarray]) -> bool:
     """The two pictures, and everything made of them."""
     pictures = {"the content": content, "the style": style, **made}
     columns = 3
@@ -313,7 +313,7 @@ def draw_sheet(path: Path, found: list[dict[str, Any]]) -> None:
     grid = figure.subplots(rows, columns)
     for axes, each in zip(grid.flat, found, strict=True):
         show(axes, each["picture"],
-             f"content {each['content_loss']:.2f}, style {each['style_loss']:.3f}")  # fmt: skip
+             f"content {each['content_loss']:.2f}, style {each['style_loss']:.3f}")
     for axes, kept in zip(grid[:, 0], SHEET["content"], strict=True):
         axes.set_ylabel(f"weight of content x {kept:g}", fontsize=11)
     for axes, styled in zip(grid[-1], SHEET["style"], strict=True):
@@ -339,11 +339,11 @@ def draw_race(path: Path, found: dict[str, Any]) -> None:
 
 
 def judged_all(args: Any, size: Size, pictures: dict[str, np.ndarray], content: np.ndarray,
-               style: np.ndarray) -> dict[str, list[float]]:  # fmt: skip
+               style: np.ndarray) -> dict[str, list[float]]:
     """Name: both losses by the network that was optimised for, and by one that was not."""
     other = random_features("vgg19", "average", args.seed + 1, size.width).to(args.device)
     judges = [Judge(network(args, "average", size.width, args.seed), recipe_for(args), content,
-                    style), Judge(other, RECIPES["random"], content, style)]  # fmt: skip
+                    style), Judge(other, RECIPES["random"], content, style)]
     return {name: [v for judge in judges for v in judge(p)] for name, p in pictures.items()}
 
 
@@ -353,7 +353,7 @@ def print_sheet(found: list[dict[str, Any]]) -> None:
     print("\nThe sheet: content loss, style loss")
     print(table(["content x", *(f"style x {s:g}" for s in SHEET["style"])],
                 [[f"{row[0]['content']:g}", *(f"{e['content_loss']:.3f} {e['style_loss']:.4f}"
-                  for e in row)] for row in rows]))  # fmt: skip
+                  for e in row)] for row in rows]))
 
 
 def print_race(found: dict[str, Any]) -> None:
@@ -362,7 +362,7 @@ def print_race(found: dict[str, Any]) -> None:
     print(table(["", "evaluations", "seconds", "loss", "evaluations to within 10 %"],
                 [[name, str(e["evaluations"][-1]), f"{e['seconds'][-1]:.1f}",
                   f"{e['loss'][-1]:.2f}", reached(e, near)] for name, e in found.items()]
-                ))  # fmt: skip
+                ))
 
 
 def reached(curve: dict[str, Any], loss: float) -> str:
@@ -377,14 +377,14 @@ def tiny(args: Any) -> None:
     size = size._replace(steps=args.steps or size.steps)
     content, style = pair(args, size.side)
     print("Network: VGG-19 with " + ("RANDOM weights; for a trained one pass --weights FILE."
-          if args.weights is None else f"weights from {args.weights}."))  # fmt: skip
+          if args.weights is None else f"weights from {args.weights}."))
     made = {BASELINE: recoloured(content, style), **results(args, size, content, style)}
     judged = judged_all(args, size, {"the content": content, "the style": style, **made},
-                        content, style)  # fmt: skip
+                        content, style)
     print(f"{args.content} in the style of {args.style}, {size.side} pixels, "
-          f"{size.steps} steps of L-BFGS\n")  # fmt: skip
+          f"{size.steps} steps of L-BFGS\n")
     print(table(["", "content loss", "style loss", "content, another net", "style, another net"],
-                [[name, *row] for name, row in judged.items()]))  # fmt: skip
+                [[name, *row] for name, row in judged.items()]))
     small = pair(args, size.small)
     weighed = sheet(args, size, *small)
     print_sheet(weighed)

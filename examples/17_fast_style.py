@@ -60,8 +60,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minidl.functional as F
-from minidl import Tensor, no_grad, perceptual, random
-from minidl.compute import to_device
+from minidl import Tensor, no_grad, random
+from minidl.compute.arrays import to_device
 from minidl.data import (
     ArrayDataset,
     DataLoader,
@@ -70,18 +70,20 @@ from minidl.data import (
     shuffled_rounds,
     whirls,
 )
-from minidl.lecture import (
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
     parse_with_preset,
-    table,
-    write_metrics,
 )
-from minidl.models import gatys
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.johnson import Transformer as Net
-from minidl.models.johnson import TransformerNet, TransformNet, fast_style, save_transformer
+from minidl.models.johnson import TransformerNet, TransformNet
 from minidl.optim import Adam, CosineAnnealingLR
+from minidl.tasks import perceptual
+from minidl.tasks.perceptual import stylise as gatys
+from minidl.tasks.perceptual.fast_style import fast_style, save_transformer
 from minidl.train import fit
 
 Pictures = Sequence[np.ndarray]
@@ -144,7 +146,7 @@ class Judge(NamedTuple):
     def gatys(self, content: np.ndarray, steps: int, every: int, watch: Any = None) -> None:
         """Optimise one picture, from noise, under the eyes of ``watch``."""
         gatys.stylise(content, self.style, self.features, self.recipe, steps=steps, every=every,
-                      watcher=watch, progress=False)  # fmt: skip
+                      watcher=watch, progress=False)
 
     def losses(self, pictures: Pictures, contents: Pictures) -> list[dict[str, float]]:
         """Of finished pictures, clipped to what can be shown."""
@@ -203,11 +205,11 @@ def in_range(net: Net, style: np.ndarray) -> list[dict[str, Any]]:
     last.weight.data *= scale
     others = [p for name, p in net.named_parameters() if not name.startswith("deconv3")]
     return [{"params": others, "factor": 1.0},
-            {"params": list(last.parameters()), "factor": scale / 5}]  # fmt: skip
+            {"params": list(last.parameters()), "factor": scale / 5}]
 
 
 def trained(build: Callable[[], Net], dataset: ArrayDataset, judge: Judge, size: Size,
-            args: Any) -> Net:  # fmt: skip
+            args: Any) -> Net:
     """A network that learned the style; each kind is given the same batches.
 
     First it learns, by pixels, to recolour: a network that is asked for content and style at once
@@ -228,7 +230,7 @@ def trained(build: Callable[[], Net], dataset: ArrayDataset, judge: Judge, size:
         loader = DataLoader(rounds, BATCH, seed=args.seed, device=args.device)
         optimizer = Adam([{"params": g["params"], "lr": g["factor"] * rate} for g in groups])
         fit(net, loader, optimizer, loss, epochs=1, progress=False,
-            schedule=CosineAnnealingLR(optimizer, steps))  # fmt: skip
+            schedule=CosineAnnealingLR(optimizer, steps))
     return net.eval()
 
 
@@ -283,16 +285,16 @@ def measured(pictures: Pictures, contents: Pictures, judge: Judge) -> dict[str, 
 
 
 def compared(answers: Mapping[str, Pictures], optimised: Mapping[int, Pictures],
-             contents: Pictures, judge: Judge) -> dict[str, Any]:  # fmt: skip
+             contents: Pictures, judge: Judge) -> dict[str, Any]:
     """Networks, Gatys, and the content itself, by the same losses; from when on Gatys is better."""
     nets = {name: measured(each, contents, judge) for name, each in answers.items()}
     curve = {k: measured(each, contents, judge) for k, each in optimised.items()}
     equal = {name: next((k for k, each in curve.items() if each["total"] <= m["total"]), None)
-             for name, m in nets.items()}  # fmt: skip
+             for name, m in nets.items()}
     plain = [perceptual.recoloured(x, judge.style) for x in contents]
     return {"content": measured(contents, contents, judge),
             "recoloured": measured(plain, contents, judge),
-            "nets": nets, "gatys": curve, "equal": equal}  # fmt: skip
+            "nets": nets, "gatys": curve, "equal": equal}
 
 
 # --- tables and pictures ---
@@ -305,10 +307,10 @@ def print_losses(found: Mapping[str, Any]) -> None:
     rows |= {f"one pass: {name}": each for name, each in found["nets"].items()}
     rows |= {f"Gatys, {k} iterations": curve[k] for k in REPORTED if k in curve}
     print(table(["mean loss", *head], [[name, *(f"{m[k]:.2f}" for k in head)]
-                                       for name, m in rows.items()]))  # fmt: skip
+                                       for name, m in rows.items()]))
     for name, k in found["equal"].items():
         print(f"{name}: Gatys is as good after " + (f"{k} iterations, or a few less" if k
-              else f"more than {max(curve)} iterations"))  # fmt: skip
+              else f"more than {max(curve)} iterations"))
 
 
 def print_speed(speeds: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
@@ -316,7 +318,7 @@ def print_speed(speeds: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     rows = [[f"{name}, {m['side']}", f"{m['pass']:.4f}", f"{m['iteration']:.3f}",
              *(f"{k * m['iteration'] / m['pass']:.0f}x" for k in TIMES),
              PAPER.get(int(m["side"]), "-")]
-            for name, measures in speeds.items() for m in measures]  # fmt: skip
+            for name, measures in speeds.items() for m in measures]
     print(table(["\nseconds", "one pass", "an iteration", *map(str, TIMES), "the paper"], rows))
 
 
@@ -326,7 +328,7 @@ def show(panel: Any, picture: np.ndarray, title: str) -> None:
 
 
 def draw_pictures(path: Path, net: Net, style: np.ndarray, photos: Mapping[str, np.ndarray],
-                  columns: Mapping[str, Pictures]) -> bool:  # fmt: skip
+                  columns: Mapping[str, Pictures]) -> bool:
     """The style; whole photographs in one pass; crops, in columns, beside Gatys."""
     try:
         from matplotlib.figure import Figure
@@ -361,7 +363,7 @@ def draw_speed(path: Path, found: Mapping[str, Any]) -> None:
     timed, crop = found["crop speed"], found["crop speed"]["side"]
     points = {k: (k * timed["iteration"], m["total"]) for k, m in found["gatys"].items()}
     axes.plot(*zip(*points.values(), strict=True), "o-", color="#c2452d", markersize=4,
-              label="Gatys, from noise, after so many iterations")  # fmt: skip
+              label="Gatys, from noise, after so many iterations")
     for k in (k for k in REPORTED if k in points):
         axes.annotate(f"{k}", points[k], (0, 9), textcoords="offset points", ha="center")
     loss, content = found["nets"][MAIN]["total"], found["content"]["total"]
@@ -369,7 +371,7 @@ def draw_speed(path: Path, found: Mapping[str, Any]) -> None:
     axes.axhline(loss, color="#1b6ca8", linewidth=1, linestyle=":")
     axes.axhline(content, color="black", linewidth=1, linestyle="--", label="the content itself")
     axes.set(xscale="log", yscale="log", xlabel="seconds on this machine", ylabel="total loss",
-             title=f"Held-out pictures of {crop} x {crop} pixels: loss against time")  # fmt: skip
+             title=f"Held-out pictures of {crop} x {crop} pixels: loss against time")
     axes.legend()
     figure.savefig(path, dpi=100)
 
@@ -380,12 +382,12 @@ def draw_speed(path: Path, found: Mapping[str, Any]) -> None:
 def paper(judge: Judge, args: Any) -> None:
     """The paper's network, on a folder of photographs such as COCO's; then its speed."""
     loader = DataLoader(perceptual.Photographs(args.data, 256), 4, shuffle=True, drop_last=True,
-                        seed=args.seed, workers=1, device=args.device)  # fmt: skip
+                        seed=args.seed, workers=1, device=args.device)
     random.manual_seed(args.seed)
     net = TransformNet().to(args.device)
     fit(net, loader, Adam(net.parameters(), lr=1e-3), judge.loss(),
         epochs=args.epochs or max(1, round(40_000 / len(loader))), out=args.out,
-        resume=args.resume, checkpoint_every=500)  # fmt: skip
+        resume=args.resume, checkpoint_every=500)
     save_transformer(args.out / "style.safetensors", net)
     photos = coloured("held-out")
     columns = {"content": [square(x, 256) for x in photos.values()]}
@@ -407,7 +409,7 @@ def tiny(judge: Judge, args: Any) -> None:
     optimised: dict[int, list[np.ndarray]] = {}
     for content in contents:
         judge.gatys(content, size.iterations, size.every,
-                    lambda k, x, _: optimised.setdefault(k, []).append(x))  # fmt: skip
+                    lambda k, x, _: optimised.setdefault(k, []).append(x))
     found = compared(answers, optimised, contents, judge)
     print_losses(found)
     net, photo = nets[MAIN], photos[SHOWN[0]]
@@ -434,7 +436,7 @@ def judged_by(args: Any) -> Judge:
     style = whirls() if args.style is None else read_image(args.style)
     if args.weights is None:
         print("No --weights: the loss is that of a VGG-16 with random weights. It knows colours\n"
-              "and small strokes, and nothing of what is to be seen.\n")  # fmt: skip
+              "and small strokes, and nothing of what is to be seen.\n")
         recipe = perceptual.find_recipe("random-fast").scaled(1.0, STYLE_WEIGHT, VARIATION)
         width = 64 if args.preset == "paper" else FEATURES
         features = perceptual.random_features("vgg16", width=width)

@@ -56,10 +56,10 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.data import ArrayDataset, DataLoader
-from minidl.data.chair_shapes import STYLES
-from minidl.data.chairs import (
+from minidl.data.drawn.chair_shapes import STYLES
+from minidl.data.drawn.chairs import (
     Chair,
     TransformedChairs,
     chair,
@@ -68,7 +68,9 @@ from minidl.data.chairs import (
     view_vector,
     views,
 )
-from minidl.lecture import add_device_argument, arguments, table, write_metrics
+from minidl.lecture.flags import add_device_argument, arguments
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models.chairs import BASE, MORPH, TwoStreams, morph, start_release, unpooled_convolution
 from minidl.optim import Adam, CosineAnnealingLR, MultiStepLR
 from minidl.train import fit
@@ -87,7 +89,7 @@ PICTURES = ("views.png", "turning.png", "morphs.png")
 COLUMNS = {"psnr": "PSNR, dB", "mse": "squared error", "iou": "IoU of masks", "half": "half there"}
 
 SORTS = {"dining": (0, 3), "armchairs": (1, 4), "cantilever": (2, 5),
-         "dining to cantilever": (0, 2), "dining to armchair": (0, 1)}  # fmt: skip
+         "dining to cantilever": (0, 2), "dining to armchair": (0, 1)}
 """Morphs' ends, from every third number on."""
 
 Pictures = tuple[np.ndarray, np.ndarray]
@@ -107,7 +109,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(full=90, few=9, seen=4, steps={ALONE: 600, TOGETHER: 4000},
-            batch={ALONE: 12, TOGETHER: 32})  # fmt: skip
+            batch={ALONE: 12, TOGETHER: 32})
 DRY = Size(full=6, few=3, seen=4, steps={ALONE: 6, TOGETHER: 6}, batch={ALONE: 4, TOGETHER: 4})
 
 
@@ -171,7 +173,7 @@ class Small(TwoStreams):
             nn.Unflatten(1, (channels, BASE, BASE)),
             unpooled_convolution(channels, channels), nn.ReLU(),
             unpooled_convolution(channels, outputs),
-        )  # fmt: skip
+        )
 
 
 def chair_loss(net: TwoStreams, batch: tuple[Tensor, ...], reduction: str = "mean") -> Tensor:
@@ -192,11 +194,11 @@ def trained(chairs: Split, name: str, size: Size, args: Any) -> TwoStreams:
     chosen = chairs.seen & (chairs.few | (name == TOGETHER))
     dataset = ArrayDataset(*(each[chosen] for each in chairs[:4]))
     loader = DataLoader(dataset, size.batch[name], shuffle=True, drop_last=True, seed=args.seed,
-                        device=args.device)  # fmt: skip
+                        device=args.device)
     epochs = max(round(size.steps[name] / len(loader)), 1)
     optimizer = Adam(net.parameters(), lr=RATE)
     fit(net, loader, optimizer, chair_loss, epochs=epochs, progress=False,
-        schedule=CosineAnnealingLR(optimizer, epochs * len(loader)))  # fmt: skip
+        schedule=CosineAnnealingLR(optimizer, epochs * len(loader)))
     return net.eval()
 
 
@@ -312,7 +314,7 @@ def paper(args: Any) -> None:
     net = TwoStreams(classes, width=1 / 16 if args.dry_run else 1.0).to(args.device)
     dataset = TransformedChairs(chairs, strength=curriculum(0, 0.1))
     loader = DataLoader(dataset, batch, shuffle=True, drop_last=True, workers=4,
-                        seed=args.seed, device=args.device)  # fmt: skip
+                        seed=args.seed, device=args.device)
     steps = 6 if args.dry_run else 900_000
     optimizer = Adam(net.parameters(), lr=2e-3)
 
@@ -331,9 +333,9 @@ def paper(args: Any) -> None:
 
     history = fit(net, loader, optimizer, loss, epochs=max(steps // len(loader), 1),
                   schedule=Rate(optimizer, [500_000, 700_000, 800_000]),
-                  out=args.out / "two_streams", resume=args.resume)  # fmt: skip
+                  out=args.out / "two_streams", resume=args.resume)
     images, masks, numbers, vectors = zip(*(chairs.example(i) for i in range(len(around))),
-                                          strict=True)  # fmt: skip
+                                          strict=True)
     answers = drawn_by(net.eval(), np.array(numbers), np.stack(vectors), args.device)
     found = measured(answers, np.stack(images), np.stack(masks))
     print(table(["", *COLUMNS.values()], [["first chair", *found.values()]]))
@@ -344,7 +346,7 @@ def paper(args: Any) -> None:
 
 
 def draw_rows(path: Path, rows: list[np.ndarray], names: list[str], heads: list[str],
-              title: str) -> bool:  # fmt: skip
+              title: str) -> bool:
     """Rows of pictures (K, 3, S, S), each with its name to the left, on one sheet."""
     try:
         from matplotlib.figure import Figure
@@ -384,7 +386,7 @@ def turning(nets: dict[str, TwoStreams], chairs: Split, size: Size, args: Any) -
 
 
 def morphs(net: TwoStreams, chairs: Split, size: Size, device: str
-           ) -> tuple[list[np.ndarray], dict[str, dict[str, float]]]:  # fmt: skip
+           ) -> tuple[list[np.ndarray], dict[str, dict[str, float]]]:
     """Between full-view chairs: how much is half there; rows of the first of each sort.
 
     Every row of the net's is above a blend of its own ends.
@@ -415,7 +417,7 @@ def main() -> None:
     parser.add_argument(
         "--preset", choices=("tiny", "paper"), default="tiny",
         help="minutes on one core, or the paper's network (%(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--resume", action="store_true", help="for --preset paper: go on where a run stopped"
     )
@@ -442,9 +444,9 @@ def main() -> None:
         "truth_half": half_there(chairs.masks[held]),
         "most_like": {name: most_like(found[name][0], {"the truth": truth,
                       **{k: found[k][0] for k in (NEAREST, BLEND)}}) for name in NETS},
-    }  # fmt: skip
+    }
     print(f"{size.full} chairs with {AROUND} views, {size.few} with {size.seen}: "
-          f"{len(held)} views held out.\n")  # fmt: skip
+          f"{len(held)} views held out.\n")
     for name in ("held_out", "seen"):
         lines = [[k, *m.values()] for k, m in metrics[name].items()]
         head = f"few-view chairs, {name.replace('_', ' ')}"
@@ -456,21 +458,21 @@ def main() -> None:
     print("\n" + table(["morphs, half there", "net", "blend of ends", "ends"], lines))
 
     order = [("truth", truth), ("with others", found[TOGETHER][0]), ("alone", found[ALONE][0]),
-             ("nearest", found[NEAREST][0]), ("blend", found[BLEND][0])]  # fmt: skip
+             ("nearest", found[NEAREST][0]), ("blend", found[BLEND][0])]
     # The view farthest from seen ones, in another quarter for each chair.
     per = AROUND - size.seen
     chosen = [k * per + (5 * k + 1) * (chairs.every - 1) % per + (chairs.every - 1) // 2
-              for k in range(size.few)]  # fmt: skip
+              for k in range(size.few)]
     if draw_rows(args.out / "views.png", [each[chosen] for _, each in order],
                  [name for name, _ in order], [KINDS[k % len(KINDS)] for k in range(size.few)],
-                 "Views that were held out"):  # fmt: skip
+                 "Views that were held out"):
         every = np.linspace(0, 360 / size.seen, 13)
         draw_rows(args.out / "turning.png", turning(nets, chairs, size, args),
                   ["truth", "with others", "alone", "blend"] * 2, [f"{a:g}°" for a in every],
-                  "Two chairs turned; only the first and the last view were seen")  # fmt: skip
+                  "Two chairs turned; only the first and the last view were seen")
         names = [text for name in SORTS for text in (name, "blend of ends")]
         draw_rows(args.out / "morphs.png", rows, names, [f"{s:g}" for s in MORPH],
-                  "Between two chairs: shares of the first")  # fmt: skip
+                  "Between two chairs: shares of the first")
         print(f"\nDrawn: {', '.join(str(args.out / n) for n in PICTURES)}")
     print(f"Saved {write_metrics(args.out, metrics)}")
 

@@ -69,24 +69,24 @@ import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
 from minidl.data import ArrayDataset, DataLoader, chair_images
 from minidl.data.transforms import RandomCrop
-from minidl.label_pictures import show
-from minidl.lecture import (
+from minidl.files.serialize import load
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
-    beside,
     parse_with_preset,
-    table,
-    write_metrics,
 )
+from minidl.lecture.label_pictures import show
+from minidl.lecture.pictures import image_grid, save_png
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
 from minidl.models import deepsim
 from minidl.models.deepsim import to_bytes, to_rgb
 from minidl.models.vgg import VGG
+from minidl.nn.conversion import beside
 from minidl.optim import Adam, CosineAnnealingLR, MultiStepLR
-from minidl.perceptual import Photographs, adversarial_loss, deepsim_loss, restated
-from minidl.perceptual.deepsim import GENERATED, PUBLISHED, REAL, Weights
-from minidl.pictures import image_grid, save_png
-from minidl.serialize import load
+from minidl.tasks.perceptual import Photographs, adversarial_loss, deepsim_loss, restated
+from minidl.tasks.perceptual.deepsim import GENERATED, PUBLISHED, REAL, Weights
 from minidl.train import fit
 
 BATCH, FIRST_RATE, RATE, CRITIC_RATE = 16, 3e-3, 1e-3, 1e-3
@@ -154,7 +154,7 @@ def classifier(images: np.ndarray, labels: np.ndarray, seed: int, epochs: int, d
     loader = DataLoader(ArrayDataset(images, labels), 32, True, True, seed=seed, device=device)
     fit(net, loader, Adam(net.parameters(), lr=2e-3),
         lambda net, batch: F.cross_entropy(net(seen(batch[0])), batch[1]),
-        epochs=epochs, progress=False)  # fmt: skip
+        epochs=epochs, progress=False)
     return net.eval()
 
 
@@ -235,7 +235,7 @@ class Turns:
         """All that a resumed run needs."""
         return {"rule": [self.rule.discriminator, self.rule.generator],
                 "taken": dict(self.taken),
-                **{k: o.state_dict() for k, o in self.optimizers.items()}}  # fmt: skip
+                **{k: o.state_dict() for k, o in self.optimizers.items()}}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from there."""
@@ -294,7 +294,7 @@ def draw(net: Any, x: Tensor) -> tuple[Tensor, Any]:
 
 
 def trained(kind: str, weights: Weights, images: np.ndarray, compare: Any, epochs: int, args: Any,
-            start: Any = None) -> tuple[Any, Turns]:  # fmt: skip
+            start: Any = None) -> tuple[Any, Turns]:
     """An autoencoder or a VAE, from random weights or a start's; all see the same batches."""
     random.manual_seed(args.seed)
     if kind == "AE":
@@ -314,7 +314,7 @@ def trained(kind: str, weights: Weights, images: np.ndarray, compare: Any, epoch
     trainer = Trainer(draw, compare, turns, weights)
     loader = DataLoader(ArrayDataset(images), BATCH, True, True, seed=args.seed, device=args.device)
     fit(opponents, loader, turns, trainer.loss, epochs=epochs, progress=False,
-        schedule=CosineAnnealingLR(cast(Any, turns), epochs * len(loader)))  # fmt: skip
+        schedule=CosineAnnealingLR(cast(Any, turns), epochs * len(loader)))
     return net.eval(), turns
 
 
@@ -325,7 +325,7 @@ def reconstructed(net: Any, images: np.ndarray) -> np.ndarray:
     """What a network makes of images, RGB in [0, 1]."""
     with no_grad():
         parts = [draw(net, to_bytes(beside(net, images[i : i + 128])))[0]
-                 for i in range(0, len(images), 128)]  # fmt: skip
+                 for i in range(0, len(images), 128)]
         return np.concatenate([to_rgb(y).numpy() for y in parts])
 
 
@@ -357,7 +357,7 @@ def measured(judge: VGG, drawings: np.ndarray, chairs: Chairs) -> dict[str, floa
 
 
 def sampled(judge: VGG, net: deepsim.DeepsimVAE, chairs: Chairs, seed: int
-            ) -> tuple[np.ndarray, dict[str, float]]:  # fmt: skip
+            ) -> tuple[np.ndarray, dict[str, float]]:
     """As many images from the prior as there are held-out ones, and how far off they are.
 
     In the judge's features: the Frechet distance of two Gaussians of independent features, in
@@ -402,10 +402,10 @@ def paper(args: Any) -> None:
     trainer = Trainer(inverted, compare, turns, PUBLISHED, "sum")
     photos = Crops(args.data)
     loader = DataLoader(photos, args.batch_size, True, workers=8, seed=args.seed,
-                        device=args.device)  # fmt: skip
+                        device=args.device)
     fit(opponents, loader, turns, trainer.loss, epochs=-(-args.steps // len(loader)),
         schedule=halved, out=args.out / "fc6", checkpoint_every=5000, every=100,
-        resume=args.resume)  # fmt: skip
+        resume=args.resume)
     images = np.stack([photos[i][0] for i in range(min(8, len(photos)))])
     with no_grad():
         y = to_rgb(inverted(opponents.eval().net, to_bytes(beside(opponents, images)))[0]).numpy()
@@ -457,7 +457,7 @@ def main() -> None:
     shown = slice(AZIMUTHS // 4, None, len(held_out.images) // 12 + 1)
     rows, samples = {"originals": held_out.images[shown]}, {"originals": held_out.images[shown]}
     starts = {kind: trained(kind, PIXELS, learnt.images, compare, size.first, args)[0].state_dict()
-              for kind in ("AE", "VAE")}  # fmt: skip
+              for kind in ("AE", "VAE")}
     epochs = args.epochs or size.epochs
     for name, (kind, weights) in NETS.items():
         net, turns = trained(kind, weights, learnt.images, compare, epochs, args, starts[kind])
@@ -483,7 +483,7 @@ def report(metrics: Mapping[str, Any]) -> None:
     head = ["", "PSNR, dB", "sharpness", "feature distance", "style told", "steps: net", "critic"]
     print(table(head, [[name, *(v if isinstance(v, float) else str(v)
                                 for k, v in metrics[name].items() if k != "samples")]
-                       for name in NETS]))  # fmt: skip
+                       for name in NETS]))
     print("\nImages from the prior")
     rows = [[name, *m["samples"].values()] for name, m in metrics.items() if "samples" in m]
     print(table(["", "sharpness", "Frechet"], rows))

@@ -68,7 +68,7 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.data import (
     CAMVID,
     ArrayDataset,
@@ -76,20 +76,20 @@ from minidl.data import (
     camvid,
     street_scenes,
 )
-from minidl.label_pictures import name_classes, show
-from minidl.lecture import (
+from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
     arguments,
     parse_with_preset,
-    table,
-    write_metrics,
 )
-from minidl.models.crn import CRN, layout
+from minidl.lecture.label_pictures import name_classes, show
+from minidl.lecture.runs import write_metrics
+from minidl.lecture.text_table import table
+from minidl.models.crn import CRN, layout, split_pictures
 from minidl.optim import Adam, CosineAnnealingLR
-from minidl.perceptual.crn import LAYERS, CRNLoss, diversity_loss, split_pictures
-from minidl.perceptual.features import Features, load_features, random_features
-from minidl.segmentation import ConfusionMatrix, pixel_cross_entropy
+from minidl.tasks.perceptual.crn import LAYERS, CRNLoss, diversity_loss
+from minidl.tasks.perceptual.features import Features, load_features, random_features
+from minidl.tasks.segmentation import ConfusionMatrix, pixel_cross_entropy
 from minidl.train import fit
 
 CLASSES = len(CAMVID)
@@ -181,7 +181,7 @@ class Labeller(nn.Module):
         """Scores, of RGB pictures from 0 to 1."""
         taps = self.features(self.features.prepare(x), self.layers)
         scores = [F.interpolate(head(taps[name]), (HEIGHT, WIDTH), mode="bilinear")
-                  for head, name in zip(self.heads, self.layers, strict=True)]  # fmt: skip
+                  for head, name in zip(self.heads, self.layers, strict=True)]
         return sum(scores[1:], start=scores[0])
 
 
@@ -201,13 +201,13 @@ def labeller(streets: Streets, network: str, seed: int, size: Size, args: Any) -
 
 
 def learn(net: nn.Module, streets: Streets, loss: Loss, epochs: int, batch: int, args: Any,
-          **more: Any) -> None:  # fmt: skip
+          **more: Any) -> None:
     """Adam, the rate falling to nothing; all networks see the same batches."""
     loader = DataLoader(ArrayDataset(*streets), batch, shuffle=True, drop_last=True,
-                        seed=args.seed, device=args.device)  # fmt: skip
+                        seed=args.seed, device=args.device)
     optimizer = Adam([p for p in net.parameters() if p.requires_grad], RATE)
     fit(net, loader, optimizer, loss, epochs=epochs, progress=False,
-        schedule=CosineAnnealingLR(optimizer, epochs * len(loader)), **more)  # fmt: skip
+        schedule=CosineAnnealingLR(optimizer, epochs * len(loader)), **more)
     net.eval()
 
 
@@ -253,7 +253,7 @@ def answers(net: CRN, labels: np.ndarray, device: str) -> np.ndarray:
     with no_grad():
         return np.concatenate([
             net.pictures(layout(Tensor(to_device(each[None], device)), CLASSES)).numpy()
-            for each in labels])  # fmt: skip
+            for each in labels])
 
 
 def texture(pictures: np.ndarray, labels: np.ndarray) -> float:
@@ -270,7 +270,7 @@ def distances(judge: CRNLoss, pictures: np.ndarray, images: np.ndarray) -> np.nd
     """How far each picture is from its image as a network sees it: 1 is as far as mean colours."""
     with no_grad():
         pairs = ([Tensor(to_device(x[None], judge.divisors.device)) for x in pair]
-                 for pair in zip(pictures, images, strict=True))  # fmt: skip
+                 for pair in zip(pictures, images, strict=True))
         return np.array([judge(*pair).item() for pair in pairs]) / len(judge.layers)
 
 
@@ -348,10 +348,10 @@ def paper(args: Any) -> None:
     features = load_features(args.weights, "average").to(args.device)
     net.loss = CRNLoss(features, "measured").to(args.device)
     loader = DataLoader(camvid(args.data, joint=reshaped), 1, shuffle=True, workers=2,
-                        seed=args.seed, device=args.device)  # fmt: skip
+                        seed=args.seed, device=args.device)
     fit(net, loader, Adam(net.parameters(), 1e-4), perceptual_loss, epochs=args.epochs,
         out=args.out / "crn", callbacks=[net.loss.at_epoch(max(args.epochs // 2, 1))],
-        resume=args.resume)  # fmt: skip
+        resume=args.resume)
     held_out = camvid(args.data, "test", joint=reshaped)
     examples = [held_out[i] for i in range(len(held_out))]
     test = Streets(*(np.stack(part) for part in zip(*examples, strict=True)))
@@ -419,14 +419,14 @@ def trained(features: Features | None, k: int, streets: Streets, size: Size, arg
     boosts = (1.0,) * (len(LAYERS) - 1) + (args.boost,)
     net.loss = CRNLoss(features.to(args.device), "measured", boosts=boosts).to(args.device)
     learn(net, streets, partial(perceptual_loss, shared=SHARED), size.epochs, 1, args,
-          callbacks=[net.loss.at_epoch(size.epochs // 2)])  # fmt: skip
+          callbacks=[net.loss.at_epoch(size.epochs // 2)])
     return net
 
 
 def show_table(title: str, found: Mapping[str, Mapping[str, float]]) -> None:
     keys = list(next(iter(found.values())))
     print(table([title, *(key.replace("_", " ") for key in keys)],
-                [[name, *m.values()] for name, m in found.items()]))  # fmt: skip
+                [[name, *m.values()] for name, m in found.items()]))
 
 
 def tiny(args: Any) -> None:
@@ -441,7 +441,7 @@ def tiny(args: Any) -> None:
     scorer = labeller(streets, "vgg16", args.seed + 1, size, args)
     strange = random_features("vgg16", seed=args.seed + 1, width=16)
     judges = Judges(judging(strange, streets, colours, args),
-                    judging(scorer.features, streets, colours, args), scorer)  # fmt: skip
+                    judging(scorer.features, streets, colours, args), scorer)
     nets = {"pixel loss": trained(None, 1, streets, size, args)}
     nets |= {name: trained(f, 1, streets, size, args) for name, f in looking.items()}
     nets[MANY] = trained(looking[CHOSEN], K, streets, size, args)
@@ -451,11 +451,11 @@ def tiny(args: Any) -> None:
 
 
 def report(streets: Streets, test: Streets, colours: np.ndarray,
-           pictures: Mapping[str, np.ndarray], judges: Judges, args: Any) -> None:  # fmt: skip
+           pictures: Mapping[str, np.ndarray], judges: Judges, args: Any) -> None:
     """Measure, print, draw."""
     firsts = {name: each[:, 0] for name, each in pictures.items()}
     found = {name: measured(each, test, judges, args.device)
-             for name, each in ({REAL: test.images} | firsts).items()}  # fmt: skip
+             for name, each in ({REAL: test.images} | firsts).items()}
     many = {BORROWED: borrowed(streets, colours, test.labels, K), **pictures}
     spread = {name: several(each, test, judges.trained) for name, each in many.items()}
     show_table("held-out layouts", found)

@@ -46,7 +46,7 @@ def seeds() -> list[bytes]:
 
 def one_input(data: bytes) -> None:
     """Read an input; anything but plain values or a Refusal is an exception."""
-    from minidl import torch_files
+    from minidl.files import torch_files
 
     file = _zipped(data[1:]) if data.startswith(ZIP_MARK) else data
     try:
@@ -67,8 +67,8 @@ def main() -> None:
     """Fuzz, with the arguments of libFuzzer."""
     import atheris
 
-    with atheris.instrument_imports(include=["minidl.torch_files", "pickletools"]):
-        import minidl.torch_files  # noqa: F401
+    with atheris.instrument_imports(include=["minidl.files.torch_files", "pickletools"]):
+        import minidl.files.torch_files  # noqa: F401
     with tempfile.TemporaryDirectory() as corpus:
         for seed in seeds():
             Path(corpus, f"{zlib.crc32(seed):08x}").write_bytes(seed)

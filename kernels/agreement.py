@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl import reference
-from minidl.compute import Array
-from minidl.ladder import Rung
+from minidl.compute import reference
+from minidl.compute.arrays import Array
+from minidl.cuda.ladder import Rung
 
 
 def tolerance(rung: Rung, dtype: Any) -> float:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl import reference, taps
-from minidl.compute import Array, is_array, to_device
-from minidl.windows import windows_over
+from minidl.compute import reference, taps
+from minidl.compute.arrays import Array, is_array, to_device
+from minidl.compute.windows import windows_over
 
 Call = tuple[tuple[Array, ...], dict[str, Any]]
 Make = Callable[[np.random.Generator, Any], Call]
@@ -27,7 +27,7 @@ class Case:
     Attributes
     ----------
     op : str
-        A function of ``minidl.reference`` and of ``minidl.kernels``.
+        A function of ``minidl.compute.reference`` and of ``minidl.kernels``.
     setting : str
         What the case is there for.
     make : callable
@@ -243,7 +243,7 @@ def _sample(setting, n, c, pixels, points, count, lowest=0, sorted_=False):
             settings = {"index": np.sort(index, 1) if sorted_ else index}
             return arrays, settings | ({"pixels": pixels} if result == "image" else {})
 
-        return Case(f"sample_taps_{result}", setting, make)
+        return Case(f"grid_sample_{result}", setting, make)
 
     return [
         corner("y", "image", "weight"),

@@ -1,6 +1,6 @@
 """Launches conv.cu: the three corners of convolution, each a ladder of kernels.
 
-The names, arguments and results are those of ``minidl.reference.conv``. Arrays are
+The names, arguments and results are those of ``minidl.compute.reference.conv``. Arrays are
 channels last in memory from the second rung on, as ``arranged`` lays them out.
 """
 
@@ -10,11 +10,12 @@ from math import prod
 
 import numpy as np
 
-from minidl import gpu
-from minidl.compute import Array, xp_of
-from minidl.ladder import climb, rung
-from minidl.launch import empty_nhwc, launch
-from minidl.windows import Windows
+from minidl.compute.arrays import Array, xp_of
+from minidl.compute.windows import Windows
+from minidl.cuda import gpu
+from minidl.cuda.ladder import climb, rung
+from minidl.cuda.launch import launch
+from minidl.cuda.prepare import empty_nhwc
 
 THREADS = 256
 """Of a block; as all sizes here, the same number as in conv.cu."""
@@ -31,13 +32,6 @@ constant, so that the sums, and so the results, do not depend on the GPU."""
 
 SHORTEST = 512
 """Steps of the sum that a slice of corner w has at least."""
-
-
-def arranged(x: Array) -> Array:
-    """The same image (N, C, H, W), channels last in memory; a copy only if it must be."""
-    if x.ndim != 4:
-        return x
-    return xp_of(x).ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:

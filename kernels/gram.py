@@ -1,13 +1,13 @@
 """Launches gram.cu: the three corners of the Gram matrix's form, each a ladder of kernels.
 
-The names, arguments and results are those of ``minidl.reference.gram``.
+The names, arguments and results are those of ``minidl.compute.reference.gram``.
 """
 
 from __future__ import annotations
 
-from minidl.compute import Array, xp_of
-from minidl.ladder import climb, rung
-from minidl.launch import launch
+from minidl.compute.arrays import Array, xp_of
+from minidl.cuda.ladder import climb, rung
+from minidl.cuda.launch import launch
 
 THREADS = 256
 """Of a block; as all sizes here, the same number as in gram.cu."""

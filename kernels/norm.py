@@ -1,6 +1,6 @@
 """Launches norm.cu: normalising over axes and its derivative, each a ladder of kernels.
 
-The names, arguments and results are those of ``minidl.reference.norm``.
+The names, arguments and results are those of ``minidl.compute.reference.norm``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from minidl.compute import Array, xp_of
-from minidl.ladder import climb, rung
-from minidl.launch import launch
+from minidl.compute.arrays import Array, xp_of
+from minidl.cuda.ladder import climb, rung
+from minidl.cuda.launch import launch
 
 THREADS = 256
 """Of a block, at most."""

@@ -1,17 +1,18 @@
 """Launches pool.cu: where the maximum of each window is, and moving values to and from there.
 
-The names, arguments and results are those of ``minidl.reference.pool``. From the second rung
-on, channels last images are read, and results left, as they lie in memory.
+The names, arguments and results are those of ``minidl.compute.reference.pool``. From the second
+rung on, channels last images are read, and results left, as they lie in memory.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from minidl.compute import Array, xp_of
-from minidl.ladder import climb, rung
-from minidl.launch import is_nhwc, launch
-from minidl.windows import Windows
+from minidl.compute.arrays import Array, xp_of
+from minidl.compute.windows import Windows
+from minidl.cuda.ladder import climb, rung
+from minidl.cuda.launch import launch
+from minidl.cuda.prepare import is_nhwc
 
 THREADS = 256
 """Of a block."""

@@ -6,7 +6,7 @@
 // N batch, C channels, H W image, I J output, T taps of an output pixel along one axis (T_down, T_across);
 // the same letters in lower case count along them (v along W). Nearest, bilinear and bicubic interpolation,
 // antialiased or not, average pooling, and the adjoints of all of them differ in the tables alone
-// (minidl/taps.py), and all are gathers.
+// (minidl/compute/taps.py), and all are gathers.
 //
 // A table lies as (T, I) in memory, so that neighbouring threads read neighbouring numbers. Rows with fewer
 // taps are filled up with weight 0. Such taps are skipped, not multiplied: 0 * NaN would be NaN.

@@ -1,7 +1,7 @@
 """Launches resample.cu: resizing by taps, one table for the rows and one for the columns.
 
-The name, arguments and result are those of ``minidl.reference.resample``. The tables are moved
-to the array's device once, and kept there.
+The name, arguments and result are those of ``minidl.compute.reference.resample``. The tables are
+moved to the array's device once, and kept there.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.compute import Array, xp_of
-from minidl.ladder import climb, rung
-from minidl.launch import is_nhwc, launch
-from minidl.taps import Taps
+from minidl.compute.arrays import Array, xp_of
+from minidl.compute.taps import Taps
+from minidl.cuda.ladder import climb, rung
+from minidl.cuda.launch import launch
+from minidl.cuda.prepare import is_nhwc
 
 THREADS = 256
 """Of a block."""

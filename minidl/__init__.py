@@ -3,13 +3,18 @@
 Start with ``autograd.py``, then ``kinds.py``; ARCHITECTURE.md has the map.
 """
 
+from importlib import import_module
+from typing import Any
+
+from minidl.files import top_folders
+
 __version__ = "0.1.0"
 
 from minidl.tensor import Tensor, as_tensor, tensor  # isort: skip  (everything is built on it)
 
 from minidl import functional, random
 from minidl.autograd import enable_grad, grad, no_grad
-from minidl.compute import use_kernels
+from minidl.compute.dispatch import use_kernels
 from minidl.creation import arange, full, linspace, ones, ones_like, rand, randn, zeros, zeros_like
 from minidl.functional import (
     abs,
@@ -44,3 +49,21 @@ from minidl.functional import (
     where,
 )
 from minidl.random import manual_seed
+
+top_folders.make_importable()
+
+ROOMS = (
+    "check", "commands", "compute", "cuda", "data", "files", "kernels", "lecture", "models", "nn",
+    "optim", "samples", "tasks", "train",
+)
+"""What ``minidl.nn`` and the like import when they are first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *ROOMS})

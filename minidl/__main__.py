@@ -12,11 +12,11 @@ from minidl import __version__
 from minidl.errors import MinidlError
 
 COMMANDS = {
-    "demo": ("minidl.demo.command", "train autoencoders and VAEs on digits, write a page"),
-    "check": ("minidl.check_command", "check every op's derivatives against finite differences"),
-    "run": ("minidl.run_command", "use a network on pictures of yours, or run an example"),
-    "kernels": ("minidl.kernels_command", "list, check, explain and time the CUDA kernels"),
-    "doctor": ("minidl.doctor", "say what this machine has, and what is missing"),
+    "demo": ("minidl.commands.demo.command", "train autoencoders and VAEs on digits, write a page"),
+    "check": ("minidl.commands.check", "check every op's derivatives against finite differences"),
+    "run": ("minidl.commands.run", "use a network on pictures of yours, or run an example"),
+    "kernels": ("minidl.commands.kernels", "list, check, explain and time the CUDA kernels"),
+    "doctor": ("minidl.commands.doctor", "say what this machine has, and what is missing"),
 }
 """Each command's module, imported only when it is called, and what it does."""
 

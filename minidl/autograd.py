@@ -24,7 +24,7 @@ from contextvars import ContextVar
 from typing import Any, ClassVar
 from weakref import ref
 
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import DeviceError, GradientError, ShapeError, message
 from minidl.tensor import Tensor, as_tensor
 

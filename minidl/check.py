@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.autograd import enable_grad, grad, is_recording, no_grad
-from minidl.compute import Array, is_array, to_device
+from minidl.compute.arrays import Array, is_array, to_device
 from minidl.errors import ArgumentError, DtypeError, GradientError, message
 from minidl.kinds import Bilinear, Linear
 from minidl.samples import Sample

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import random
-from minidl.compute import xp_of
+from minidl.compute.arrays import xp_of
 from minidl.tensor import Tensor, as_tensor, default_dtype, tensor
 
 Shape = int | tuple[int, ...]

@@ -14,6 +14,9 @@ Each class also inherits the built-in error that a NumPy user would expect, so
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 
 class MinidlError(Exception):
     """Base of every error that minidl raises on purpose."""
@@ -51,9 +54,33 @@ class CheckpointError(MinidlError, RuntimeError):
     """A checkpoint or weight file that cannot be used."""
 
 
+class MissingExtraError(MinidlError, ImportError):
+    """A package that minidl can use and does not need, asked for and not installed."""
+
+
 def message(headline: str, *facts: str, hint: str = "") -> str:
     """Lay out an error: the headline, then the facts and the hint, indented."""
     lines = [headline, *(f"    {fact}" for fact in facts)]
     if hint:
         lines.append(f"    Hint: {hint}")
     return "\n".join(lines)
+
+
+def import_extra(module: str, extra: str, asker: str) -> ModuleType:
+    """Import a module at its first use; if it is missing, say what to install.
+
+    Raises
+    ------
+    MissingExtraError
+        If the module cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as cause:
+        raise MissingExtraError(
+            message(
+                f"{asker}: {module.partition('.')[0]} could not be imported",
+                str(cause),
+                hint=f"pip install 'minidl[{extra}]'",
+            )
+        ) from cause

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.errors import CheckpointError
 from minidl.tensor import Tensor, default_dtype
 

@@ -13,7 +13,7 @@ from weakref import ref
 
 import numpy as np
 
-from minidl.compute import Array, device_of, is_array, to_device
+from minidl.compute.arrays import Array, device_of, is_array, to_device
 from minidl.errors import DtypeError, GradientError, message
 
 if TYPE_CHECKING:

@@ -47,10 +47,10 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, nn
-from minidl.compute import to_device
-from minidl.data.chairs import TRANSFORMS, view_vector
+from minidl.compute.arrays import to_device
+from minidl.data.drawn.chairs import TRANSFORMS, view_vector
 from minidl.errors import ArgumentError, ShapeError, message
-from minidl.models.fcn import scaled
+from minidl.models.width import scaled
 from minidl.nn import init
 from minidl.tensor import as_tensor
 
@@ -115,9 +115,9 @@ class ChairNetwork(nn.Module):
         c : int array (N,), or Tensor (N, classes)
             Numbers of classes, or mixes of them: rows whose entries sum to 1.
         v : Tensor, shape (N, 4)
-            (sin e, cos e, sin a, cos a), see ``minidl.data.chairs.view_vector``.
+            (sin e, cos e, sin a, cos a), see ``minidl.data.drawn.chairs.view_vector``.
         t : Tensor, shape (N, transforms), optional
-            See ``minidl.data.chairs.ChairTransform``; zeros, no transform, if left out.
+            See ``minidl.data.drawn.chairs.ChairTransform``; zeros, no transform, if left out.
 
         Raises
         ------
@@ -259,7 +259,7 @@ class OneStream(ChairNetwork):
         layers: list[nn.Module] = [
             nn.Linear(scaled(1024, width), channels[0] * BASE**2), nn.ReLU(),
             nn.Unflatten(1, (channels[0], BASE, BASE)),
-        ]  # fmt: skip
+        ]
         for c, o in pairwise(channels):
             layers += [nn.ConvTranspose2d(c, o, 4, stride=2, padding=1), nn.ReLU()]
             layers += [nn.Conv2d(o, o, 3, padding=1), nn.ReLU()]
@@ -303,7 +303,7 @@ def _stream(inputs: int, channels: Sequence[int], size: int, outputs: int) -> nn
     kept = channels[: SIDES[size]]
     layers: list[nn.Module] = [
         nn.Linear(inputs, kept[0] * BASE**2), nn.ReLU(), nn.Unflatten(1, (kept[0], BASE, BASE))
-    ]  # fmt: skip
+    ]
     for c, o in zip(kept, [*kept[1:], outputs], strict=True):
         layers += [unpooled_convolution(c, o), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -44,11 +44,10 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, nn
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.errors import ArgumentError, ShapeError, message
-from minidl.models.fcn import scaled
+from minidl.models.width import scaled
 from minidl.nn import init
-from minidl.perceptual.crn import split_pictures
 from minidl.tensor import as_tensor
 
 CHANNELS = {4: 1024, 8: 1024, 16: 1024, 32: 1024, 64: 1024, 128: 512, 256: 512, 512: 128, 1024: 32}
@@ -233,3 +232,17 @@ def layout(labels: Any, classes: int = 19, dtype: Any = np.float32) -> Tensor:
     numbers = to_device(np.arange(classes).reshape(1, -1, 1, 1), labels.device)
     known = (labels.data[:, None] == numbers).astype(dtype)
     return F.cat([Tensor(known), Tensor(1 - known.sum(1, keepdims=True))], 1)
+
+
+def split_pictures(output: Any, k: int) -> Tensor:
+    """A network's 3 k channels as k pictures: (N, 3 k, H, W) -> (N, k, 3, H, W).
+
+    Channel c of picture u is channel c k + u: all reds come first, then all greens.
+    """
+    output = as_tensor(output)
+    if output.ndim != 4 or output.shape[1] != 3 * k:
+        raise ShapeError(
+            f"split_pictures: {k} pictures need (N, {3 * k}, H, W), received {output.shape}"
+        )
+    n, _, h, w = output.shape
+    return F.permute(F.reshape(output, (n, 3, k, h, w)), (0, 2, 1, 3, 4))

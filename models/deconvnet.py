@@ -34,9 +34,10 @@ from typing import Any
 
 from minidl import Tensor, nn
 from minidl.errors import ShapeError, message
-from minidl.models.fcn import copy_vgg16, scaled, vgg16_plan
+from minidl.models.fcn import copy_vgg16, vgg16_plan
 from minidl.models.segnet import EPS, Mirror, he_conv, stage
 from minidl.models.vgg import VGG
+from minidl.models.width import scaled
 
 
 class DeconvNet(Mirror):
@@ -93,7 +94,7 @@ class DeconvNet(Mirror):
             ("fc6", fc6),
             ("fc7", he_conv(hidden, hidden, 1)),
             ("fc6-deconv", _deconv(hidden, top, window, 0, std)),
-        ], eps)  # fmt: skip
+        ], eps)
         decoder = [
             stage(_deconvs(level, layers, std), eps)
             for level, layers in reversed([*enumerate(plan, 1)])

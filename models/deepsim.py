@@ -59,8 +59,8 @@ import minidl.functional as F
 from minidl import Tensor, nn, random
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.models.autoencoder import conv_encoder
-from minidl.models.fcn import scaled
 from minidl.models.unet import centre_crop
+from minidl.models.width import scaled
 from minidl.nn import init
 from minidl.nn.taps import tap
 from minidl.tensor import as_tensor
@@ -242,13 +242,13 @@ class Discriminator(nn.Module):
             self.of_condition = nn.Sequential(
                 _spread(nn.Linear(condition, first), 1), nn.ReLU(),
                 _spread(nn.Linear(first, second), 1), nn.ReLU(),
-            )  # fmt: skip
+            )
             c += second
         units = scaled(hidden, width)
         self.classifier = nn.Sequential(
             nn.Dropout(0.5), _spread(nn.Linear(c, units), 0.1), nn.ReLU(),
             nn.Dropout(0.5), _spread(nn.Linear(units, 2), 0.1),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Any, f: Any = None) -> Tensor:
         """Scores of real and of generated.
@@ -358,7 +358,7 @@ class CaffeNet(nn.Module):
             "conv4": nn.Conv2d(c[2], c[3], 3, padding=1, groups=2), "relu4": nn.ReLU(),
             "conv5": nn.Conv2d(c[3], c[4], 3, padding=1, groups=2), "relu5": nn.ReLU(),
             "pool5": pool(3, 2, ceil_mode=True), "flatten": nn.Flatten(),
-        }  # fmt: skip
+        }
         left = (image - 11) // 4 + 1
         for _ in range(3):
             left = -(-(left - 3) // 2) + 1
@@ -366,7 +366,7 @@ class CaffeNet(nn.Module):
             "fc6": nn.Linear(c[4] * left**2, hidden), "relu6": nn.ReLU(), "drop6": nn.Dropout(0.5),
             "fc7": nn.Linear(hidden, hidden), "relu7": nn.ReLU(), "drop7": nn.Dropout(0.5),
             "fc8": nn.Linear(hidden, num_classes),
-        }  # fmt: skip
+        }
         self.layer_names = tuple(layers)
         self.layers = nn.Sequential()
         for name, layer in layers.items():

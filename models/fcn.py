@@ -37,6 +37,7 @@ from typing import Any
 
 from minidl import Tensor, nn
 from minidl.errors import ArgumentError, CheckpointError, message
+from minidl.models.width import scaled
 
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of VGG-16's convolutions, stage by stage; a max-pool ends each stage."""
@@ -101,7 +102,7 @@ class FCN(nn.Module):
             "relu6": nn.ReLU(), "drop6": nn.Dropout(),
             "fc7": nn.Conv2d(hidden, hidden, 1),
             "relu7": nn.ReLU(), "drop7": nn.Dropout(),
-        })  # fmt: skip
+        })
         self.score_fr = nn.Conv2d(hidden, classes, 1)
         if stride < 32:
             between = upsampling != "release"
@@ -242,11 +243,6 @@ def _check(name: str, value: Any, choices: tuple[Any, ...]) -> None:
 # --- VGG-16, which SegNet and DeconvNet start from too ---
 
 
-def scaled(channels: int, width: float) -> int:
-    """So many channels times ``width``, at least one."""
-    return max(1, round(channels * width))
-
-
 def vgg16_plan(in_channels: int, width: float) -> list[list[tuple[str, int, int]]]:
     """VGG-16's convolutions, stage by stage: name, C, O."""
     plan, c = [], in_channels
@@ -282,7 +278,7 @@ def copy_vgg16(model: nn.Module, state: Mapping[str, Any]) -> None:
     origins = dict(zip(names, (f"features.{n}" for n in VGG16_FEATURES), strict=True))
     origins |= {n: f"classifier.{k}" for n, k in (("fc6", 0), ("fc7", 3)) if n in paths}
     wanted = {f"{paths[n]}.{kind}": f"{origin}.{kind}"
-              for n, origin in origins.items() for kind in ("weight", "bias")}  # fmt: skip
+              for n, origin in origins.items() for kind in ("weight", "bias")}
     missing = [origin for origin in wanted.values() if origin not in state]
     if missing:
         raise CheckpointError(

@@ -107,7 +107,7 @@ class Garg(nn.Module):
             nn.Conv2d(widths[3], widths[4], 3, padding=1), nn.ReLU(),
             nn.Conv2d(widths[4], hidden, 5, padding=2), nn.ReLU(),
             nn.Conv2d(hidden, hidden, 1), nn.ReLU(),
-        )  # fmt: skip
+        )
         self.coarse = nn.Conv2d(hidden, 1, 1)
         self.apply(_keep_the_variance)
         init.zeros_(self.coarse.weight)
@@ -193,7 +193,7 @@ def coarse_size(size: tuple[int, ...], kernel: int = 11, padding: str = "valid"
         rule = (
             f"multiples of {COARSE}" if padding == "same"
             else f"{kernel + 6} at least"
-        )  # fmt: skip
+        )
         raise ShapeError(
             message(
                 "Garg: this image does not fit",

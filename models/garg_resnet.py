@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
             normalised(channels, inner, 1), nn.ReLU(),
             normalised(inner, inner, 3), nn.ReLU(),
             normalised(inner, outputs, 1),
-        )  # fmt: skip
+        )
         self.shortcut = normalised(channels, outputs, 1) if project else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ networks are in use whose weights do not fit each other, though both have 1,679,
 The pixels mirrored at the start are what the valid blocks eat. Both shrink to a quarter and grow
 again: outputs have sides rounded up to multiples of 4, and ``fast_style`` cuts the rest off.
 
-They are trained by ``minidl.perceptual.StyleTrainer``, with ``minidl.train.fit``. TransformerNet
-begins with answers of about 0, which is black, and takes hundreds of steps to reach the range of
-bytes; tanh is there at once.
+They are trained by ``minidl.tasks.perceptual.StyleTrainer``, with ``minidl.train.fit``.
+TransformerNet begins with answers of about 0, which is black, and takes hundreds of steps to reach
+the range of bytes; tanh is there at once.
 
     net = load_transformer("candy.pth").model
     result = fast_style(net, picture)               # arrays (3, H, W), RGB from 0 to 1
@@ -37,23 +37,13 @@ SuperResolutionNet's blocks keep their size, and the number of its blocks, are f
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping
 from itertools import chain
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 import minidl.functional as F
-from minidl import Tensor, nn, no_grad
-from minidl.compute import is_array
-from minidl.errors import ArgumentError, CheckpointError, ShapeError, message
-from minidl.models.vgg import normalise
-from minidl.perceptual.features import denormalise
-from minidl.perceptual.objective import as_batch
-from minidl.pretrained import verify
-from minidl.serialize import Pathlike, load, load_metadata, save_arrays
+from minidl import Tensor, nn
+from minidl.errors import ArgumentError, ShapeError, message
+from minidl.models.vgg import denormalise, normalise
 from minidl.tensor import as_tensor
 
 NORMS = {"batch": nn.BatchNorm2d, "instance": lambda c: nn.InstanceNorm2d(c, affine=True)}
@@ -74,7 +64,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=padding), NORMS[norm](channels), nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=padding), NORMS[norm](channels),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         cut = 2 - 2 * self.padding
@@ -113,7 +103,7 @@ class TransformNet(nn.Module):
             *[ResidualBlock(4 * c, norm) for _ in range(blocks)],
             *_doubling(4 * c, 2 * c, norm), *_doubling(2 * c, c, norm),
             nn.Conv2d(c, 3, 9, padding=4),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Any) -> Tensor:
         """BGR bytes minus means, in and out.
@@ -154,7 +144,7 @@ class SuperResolutionNet(nn.Module):
             nn.Conv2d(3, width, 9, padding=4), NORMS[norm](width), nn.ReLU(),
             *[ResidualBlock(width, norm, padding=1) for _ in range(4)],
             *chain(*doublings), nn.Conv2d(width, 3, 9, padding=4),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Any) -> Tensor:
         return 150 * F.tanh(self.layers(as_tensor(x)))
@@ -256,86 +246,7 @@ def _instance(channels: int) -> nn.InstanceNorm2d:
     return nn.InstanceNorm2d(channels, affine=True)
 
 
-# --- using one ---
-
 Transformer = TransformNet | TransformerNet
-
-
-def fast_style(model: Transformer, picture: np.ndarray) -> np.ndarray:
-    """A picture in a network's style, in one pass, as large as it is: (3, H, W) -> (3, H, W).
-
-    Parameters
-    ----------
-    model : TransformNet or TransformerNet
-        Used in evaluation mode, and left in it.
-    picture : array, shape (3, H, W)
-        RGB from 0 to 1; so is the result.
-
-    Raises
-    ------
-    ShapeError, ArgumentError
-        If it is no such picture, or too small to be mirrored.
-    """
-    device = next(iter(model.parameters())).device
-    x = as_batch("fast_style", picture, device)
-    with no_grad():
-        y = model.eval().stylise(x).numpy()[0]
-    return np.clip(y[:, : x.shape[2], : x.shape[3]], 0, 1)
-
-
-class Loaded(NamedTuple):
-    """A network from a file."""
-
-    model: Transformer
-    notes: tuple[str, ...]
-    """What was left out of the file, for people to read."""
-
-
-_STALE = re.compile(r"(^|\.)in\d+\.(running_(mean|var)|num_batches_tracked)$")
-
-
-def save_transformer(path: Pathlike, model: Transformer) -> None:
-    """Write a network, and what its weights do not tell, to a .safetensors file."""
-    notes = {"model": type(model).__name__, "norm": getattr(model, "norm", "instance")}
-    save_arrays(path, model.state_dict(), notes)
-
-
-def load_transformer(path: Pathlike) -> Loaded:
-    """A network that ``save_transformer`` wrote, or a .pth file of pytorch/examples.
-
-    The published .pth files also hold running statistics of instance norms, from a PyTorch that
-    kept them; they were never used and are left out, with a note. A SHA-256 prefix in the file's
-    name is verified.
-
-    Raises
-    ------
-    CheckpointError
-        If the file cannot be read, or holds none of these networks.
-    """
-    verify(path)
-    held = load(path)
-    if not isinstance(held, Mapping) or not all(is_array(v) for v in held.values()):
-        raise _unknown(path, f"it holds a {type(held).__name__}, not arrays by name")
-    model: Transformer
-    if "conv1.conv2d.weight" in held:
-        stale = [name for name in held if _STALE.search(name)]
-        state = {name: v for name, v in held.items() if name not in stale}
-        model = TransformerNet(len(held["conv1.conv2d.weight"]))
-    elif "layers.0.weight" in held and str(path).endswith(".safetensors"):
-        stale, state = [], dict(held)
-        norm = load_metadata(path).get("norm", "batch")
-        blocks = len({name.split(".")[1] for name in held if ".body." in name})
-        if norm not in NORMS or blocks < 1:
-            raise _unknown(path, f"no TransformNet has {norm!r} norm and {blocks} blocks")
-        model = TransformNet(norm, len(held["layers.0.weight"]), blocks)
-    else:
-        raise _unknown(path, f"it holds {len(held)} arrays: {', '.join(list(held)[:4])}, ...")
-    try:
-        model.load_state_dict(state)
-    except CheckpointError as cause:
-        raise _unknown(path, *(line.strip() for line in str(cause).splitlines()[1:4])) from None
-    notes = f"{len(stale)} running statistics of instance norms were left out: nothing uses them"
-    return Loaded(model.eval(), (notes,) if stale else ())
 
 
 # --- refusals ---
@@ -359,13 +270,3 @@ def _check_size(model: Transformer, x: Tensor) -> None:
                 hint=f"H and W must be at least {model.smallest}.",
             )
         )
-
-
-def _unknown(path: Pathlike, *facts: str) -> CheckpointError:
-    return CheckpointError(
-        message(
-            f"'{os.fspath(path)}' holds no network of fast style transfer",
-            *facts,
-            hint="give a .safetensors file of save_transformer, or pytorch/examples' .pth.",
-        )
-    )

@@ -19,7 +19,7 @@ with. Where the size changes, x passes through a 1x1 convolution of stride 2 fir
     total        11,689,512    21,797,672
 
 Parameters have torchvision's names, so that its weight files load: see
-``minidl.pretrained``; images are normalised as for VGG (``models/vgg.py``). Without,
+``minidl.files.pretrained``; images are normalised as for VGG (``models/vgg.py``). Without,
 weights are random, and ``model.pretrained`` is False.
 
 Source: He, Zhang, Ren & Sun 2016, "Deep residual learning for image recognition",

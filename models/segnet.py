@@ -38,7 +38,8 @@ import minidl.functional as F
 from minidl import Tensor, nn, no_grad
 from minidl.errors import ArgumentError, message
 from minidl.functional.pool import PickWindows
-from minidl.models.fcn import copy_vgg16, scaled, vgg16_plan
+from minidl.models.fcn import copy_vgg16, vgg16_plan
+from minidl.models.width import scaled
 from minidl.nn.modes import modes_kept
 
 EPS, SHIFT = 1e-9, 0.001

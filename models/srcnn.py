@@ -89,7 +89,7 @@ def _convolution(channels: int, width: int, size: int, padding: str) -> nn.Conv2
         channels, width, size,
         padding="valid" if padding == "valid" else "same",
         padding_mode="replicate" if padding == "replicate" else "zeros",
-    )  # fmt: skip
+    )
     init.normal_(layer.weight, 0, 0.001)
     if layer.bias is not None:
         init.zeros_(layer.bias)
@@ -99,8 +99,8 @@ def _convolution(channels: int, width: int, size: int, padding: str) -> nn.Conv2
 def parameter_groups(model: SRCNN, lr: float = 1e-4) -> list[dict[str, Any]]:
     """The authors' rates, for an optimiser: a tenth of ``lr`` for all biases and for conv3.
 
-    With SGD(parameter_groups(model), momentum=0.9) and ``minidl.restoration.euclidean_loss``, this
-    is how they trained.
+    With SGD(parameter_groups(model), momentum=0.9) and ``minidl.tasks.restoration.euclidean_loss``,
+    this is how they trained.
     """
     slow = [model.conv1.bias, model.conv2.bias, model.conv3.weight, model.conv3.bias]
     return [

@@ -12,8 +12,8 @@
     head    1x1 conv -> classes 388          572 -> 388; 31,030,658 parameters (C = 1, 2 classes)
 
 All 3x3 convolutions are valid, with a ReLU behind each: what comes out has seen real pixels (or
-mirrored ones, see ``minidl.segmentation.overlap_tile``) and no padding. So the maps on the left are
-larger than those on the right, and their centre is cut out for the bridge. A pooling must
+mirrored ones, see ``minidl.tasks.segmentation.overlap_tile``) and no padding. So the maps on the
+left are larger than those on the right, and their centre is cut out for the bridge. A pooling must
 meet an even size, which leaves inputs of 16 k + 60 pixels a side, whose outputs have 16 k - 124.
 
 Source: Ronneberger, Fischer & Brox 2015, "U-Net: convolutional networks for biomedical image
@@ -140,7 +140,7 @@ def two_convolutions(channels: int, width: int, padding: str) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=padding), nn.ReLU(),
         nn.Conv2d(width, width, 3, padding=padding), nn.ReLU(),
-    )  # fmt: skip
+    )
 
 
 def keep_the_variance(layer: nn.Module) -> None:
@@ -219,7 +219,7 @@ def output_size(size: int, depth: int = 4, padding: str = "valid") -> int:
                 f"padding={padding!r} that takes {fitting.step} k + {fitting.start % fitting.step}"
                 f" pixels, {fitting.start} at least",
                 hint=f"the nearest that fits is {' or '.join(map(str, nearest))}; "
-                "minidl.segmentation.overlap_tile takes images of any size.",
+                "minidl.tasks.segmentation.overlap_tile takes images of any size.",
             )
         )
     return size if padding == "same" else size - 2 * border(depth)

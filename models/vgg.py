@@ -20,7 +20,7 @@ Each convolution is followed by a ReLU (with ``batch_norm``, by batch norm and a
 ReLU), each stage ends with a 2x2 pooling of stride 2. Layers have the paper's names,
 ``conv4_2``, ``bn4_2``, ``relu4_2``, ``pool4``, ``fc6``, and ``taps`` returns any of
 them. Parameters have torchvision's, ``features.N`` and ``classifier.N``, so that its
-weight files load: see ``minidl.pretrained``. Without, weights are random, and
+weight files load: see ``minidl.files.pretrained``. Without, weights are random, and
 ``model.pretrained`` is False.
 
 Where the paper's code and torchvision differ, torchvision's way is the default:
@@ -242,3 +242,16 @@ def normalise(x: Tensor, kind: str = "torchvision") -> Tensor:
         for c, mean, std in zip(how.order, how.mean, how.std, strict=True)
     ]
     return F.stack(channels, 1)
+
+
+def denormalise(z: Tensor, kind: str = "torchvision") -> Tensor:
+    """``normalise`` undone, (N, 3, H, W) -> (N, 3, H, W).
+
+    >>> import minidl
+    >>> x = minidl.full((1, 3, 1, 1), 0.25)
+    >>> denormalise(normalise(x, "caffe"), "caffe").numpy().ravel().tolist()
+    [0.25, 0.25, 0.25]
+    """
+    how = NORMALISATIONS[kind]
+    channels = [(z[:, k] * how.std[k] + how.mean[k]) * (1 / how.scale) for k in range(3)]
+    return F.stack([channels[how.order.index(c)] for c in range(3)], 1)

@@ -249,7 +249,7 @@ def module() -> Any:
     made.asnumpy = lambda x: x.get() if isinstance(x, ndarray) else np.asarray(x)
     made.cuda = SimpleNamespace(
         is_available=lambda: True, Device=lambda number: SimpleNamespace(compute_capability="90")
-    )  # fmt: skip
+    )
     return made
 
 
@@ -258,8 +258,8 @@ def _taken(x: Any) -> Any:
 
 
 def run_emulated(launch: Any) -> None:
-    """In place of ``minidl.gpu.run``: the launch on the same memory, by the emulator."""
-    from minidl import emulator
+    """In place of ``minidl.cuda.gpu.run``: the launch on the same memory, by the emulator."""
+    from minidl.cuda import emulator
 
     values = tuple(v._inside if isinstance(v, ndarray) else v for v in launch.values)
     emulator.run(dataclasses.replace(launch, values=values))

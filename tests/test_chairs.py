@@ -9,8 +9,8 @@ import pytest
 
 import minidl
 from minidl import Tensor, nn, no_grad
-from minidl.data.chair_shapes import STYLES, beam, post
-from minidl.data.chairs import (
+from minidl.data.drawn.chair_shapes import STYLES, beam, post
+from minidl.data.drawn.chairs import (
     ChairTransform,
     TransformedChairs,
     apply_transform,
@@ -76,7 +76,7 @@ def test_renderer_agrees_with_rays_clipped_face_by_face(index):
     _, mask = render(thing, azimuth, elevation, size)
     centres = (2 * np.arange(3 * size) + 1) / (3 * size) - 1
     hits = [[by_ray(thing, azimuth, elevation, x, -y) is not None for x in centres]
-            for y in centres]  # fmt: skip
+            for y in centres]
     expected = np.array(hits, float).reshape(size, 3, size, 3).mean((1, 3))
     # Rays that graze an edge may round to either side: one of nine per pixel.
     assert np.abs(mask[0] - expected).max() < 0.12
@@ -180,7 +180,7 @@ def test_no_view_of_any_style_leaves_the_picture():
         lambda: apply_transform(np.ones((3, 4, 4)), np.ones((4, 4)), ChairTransform()),
         lambda: apply_transform(np.ones((3, 4, 4)), np.ones((1, 4, 4)), ChairTransform(zoom_x=0)),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_rendered_or_transformed_is_refused(wrong):
     with pytest.raises(ArgumentError, match="received"):
         wrong()
@@ -237,7 +237,7 @@ def test_vector_holds_logs_in_the_documented_places_only():
     expected = np.zeros(28)
     expected[[1, 2, 3, 4, 5, 22, 23, 26, 27]] = (
         0.1, -0.05, 0.2, np.log(2), -np.log(2), 1, 1, -1, 1.5
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(t, expected, atol=1e-6)
 
 
@@ -266,7 +266,7 @@ def test_transformed_chairs_can_be_repeated_by_a_loader():
     batch = next(iter(DataLoader(dataset, batch_size=8)))
     assert [part.shape for part in batch] == [
         (8, 3, 16, 16), (8, 1, 16, 16), (8,), (8, 4), (8, 28)
-    ]  # fmt: skip
+    ]
 
 
 # --- networks ---
@@ -453,6 +453,6 @@ def test_device_gives_the_same_numbers(monkeypatch, kind):
             found.append([
                 model.compose(drawn).detach().numpy(),
                 *(p.grad.numpy() for p in model.parameters() if p.grad is not None),
-            ])  # fmt: skip
+            ])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-4)

@@ -9,7 +9,6 @@ import pytest
 
 import minidl
 import minidl.functional as F
-from minidl import check_command
 from minidl.__main__ import main
 from minidl.autograd import Op
 from minidl.check import (
@@ -19,6 +18,7 @@ from minidl.check import (
     form_check,
     gradcheck,
 )
+from minidl.commands import check as check_command
 from minidl.errors import ArgumentError, DtypeError, GradientError
 from minidl.functional.matmul import Matmul
 from minidl.kinds import Pointwise

@@ -10,8 +10,9 @@ import pytest
 
 import minidl
 from minidl import __main__ as command_line
-from minidl import doctor, run_command
-from minidl.run_command import lecture_examples
+from minidl.commands import doctor
+from minidl.commands import run as run_command
+from minidl.commands.run import lecture_examples
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -144,7 +144,7 @@ def test_layout_has_void_last_and_sums_to_one_at_every_size():
         np.testing.assert_allclose(level.numpy().sum(1), 1, atol=1e-6)
     assert label_pyramid(layout(labels, 5), 2)[0].numpy()[0, :, 0, 1].tolist() == [
         0, 0, 0.25, 0.25, 0.25, 0.25
-    ]  # fmt: skip
+    ]
 
 
 # --- learning ---

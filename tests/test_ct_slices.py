@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minidl.data import ct_slices
-from minidl.data.ct_slices import (
+from minidl.data.drawn.slices import (
     CHUNK,
     COLLAPSE,
     DIAGNOSES,
@@ -133,7 +133,7 @@ def test_linear_classifier_on_pixels_is_well_below_a_convolutional_network():
         nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(),
         nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
         nn.Flatten(), nn.Linear(32 * 36, 64), nn.ReLU(), nn.Linear(64, 4),
-    )  # fmt: skip
+    )
     optimizer, rng = Adam(net.parameters(), lr=2e-3), np.random.default_rng(0)
     for _ in range(700):
         rows = rng.integers(0, 2500, 32)
@@ -148,7 +148,7 @@ def test_linear_classifier_on_pixels_is_well_below_a_convolutional_network():
 @pytest.mark.parametrize("settings, told", [
     ({"count": 0}, "count"), ({"count": 1, "size": 8}, "size"), ({"count": 1, "photons": 0.5},
                                                                  "photons"),
-])  # fmt: skip
+])
 def test_settings_that_make_no_sense_are_refused(settings, told):
     with pytest.raises(ArgumentError, match=told):
         ct_slices(**settings)

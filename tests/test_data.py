@@ -22,7 +22,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from minidl import data
-from minidl.data import mnist_files, transforms
+from minidl.data import transforms
+from minidl.data.readers import mnist as mnist_files
 from minidl.errors import (
     ArgumentError,
     CheckpointError,

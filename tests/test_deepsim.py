@@ -86,7 +86,7 @@ def test_generator_has_the_published_rows(undrawn):
         "deconv5": (256, 8, 8), "conv5_1": (512, 8, 8), "deconv4": (256, 16, 16),
         "conv4_1": (256, 16, 16), "deconv3": (128, 32, 32), "conv3_1": (128, 32, 32),
         "deconv2": (64, 64, 64), "deconv1": (32, 128, 128), "deconv0": (3, 256, 256),
-    }  # fmt: skip
+    }
     slopes = {m.negative_slope for m in model.modules() if isinstance(m, nn.LeakyReLU)}
     assert slopes == {0.3}
 
@@ -137,7 +137,7 @@ def test_weights_spread_as_caffes_filler_spreads_them():
     for name, coefficient, outputs, window in (
         ("deconv5", 1.8, 64, 4), ("conv5_1", 0.9, 128, 3), ("deconv3", 1.8, 32, 4),
         ("deconv2", 1.8, 3, 4),
-    ):  # fmt: skip
+    ):
         weight = layers[name].weight.detach().numpy()
         assert weight.shape[1:] == (outputs, window, window)  # Caffe's fan_in is O K L
         expected = coefficient * math.sqrt(2 / (outputs * window**2))
@@ -260,7 +260,7 @@ def test_gradients_reach_every_parameter_of_autoencoders(build):
     unreached = [
         name for name, p in model.named_parameters()
         if p.grad is None or not np.abs(p.grad.numpy()).max() > 0
-    ]  # fmt: skip
+    ]
     assert unreached == []
 
 
@@ -347,7 +347,7 @@ def test_bytes_are_blue_green_red_minus_means():
          "vector"),
         (lambda: to_bytes(drawn(1, 4, 2, 2)), ShapeError, r"\(1, 4, 2, 2\)"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(wrong, error, words):
     with pytest.raises(error, match=words):
         wrong()

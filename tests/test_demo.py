@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from minidl import nn, random
-from minidl.demo import command, figures, report
+from minidl.commands.demo import command, figures, report
 from minidl.errors import ArgumentError, MinidlError
 from minidl.models.vae import conv_vae, mlp_vae
 

@@ -12,8 +12,10 @@ import minidl
 import minidl.functional as F
 from minidl import Tensor, no_grad, tensor
 from minidl.autograd import grad
-from minidl.data import kitti, stereo_scenes
-from minidl.depth import (
+from minidl.data import stereo_scenes
+from minidl.data.readers import kitti
+from minidl.errors import ArgumentError, DataError, ShapeError
+from minidl.tasks.depth import (
     ResizedPair,
     block_matching,
     box_mean,
@@ -29,8 +31,7 @@ from minidl.depth import (
     quadratic_smoothness,
     warp,
 )
-from minidl.depth.warp import central_difference
-from minidl.errors import ArgumentError, DataError, ShapeError
+from minidl.tasks.depth.warp import central_difference
 from tests import strict_cupy
 
 RNG = np.random.default_rng(0)
@@ -314,7 +315,7 @@ def test_ncc_bears_another_exposure_where_sad_does_not():
     errors = {}
     for cost in ("sad", "ncc"):
         found = [block_matching(left, 0.6 * right, 14, 7, cost)[0]
-                 for left, right in zip(scenes.left, scenes.right, strict=True)]  # fmt: skip
+                 for left, right in zip(scenes.left, scenes.right, strict=True)]
         errors[cost] = np.abs(np.stack(found) - scenes.disparity[:, 0]).mean()
     assert errors["ncc"] < 0.8 < errors["sad"]
 
@@ -425,10 +426,10 @@ def test_laser_points_fall_on_their_pixels_and_the_nearest_counts(tmp_path):
                      [20.5, 0, 0, 0.3],    # behind it
                      [10.5, 2, -1, 0.3],   # 2 m to the left, 1 m below
                      [-5, 0, 0, 0.3],      # behind the car
-                     [5.5, 90, 0, 0.3]], np.float32)  # beside the image  # fmt: skip
+                     [5.5, 90, 0, 0.3]], np.float32)  # beside the image
     rows.tofile(tmp_path / "points.bin")
     cameras, laser = (kitti.read_calibration(drive.parent / f"calib_{name}.txt")
-                      for name in ("cam_to_cam", "velo_to_cam"))  # fmt: skip
+                      for name in ("cam_to_cam", "velo_to_cam"))
     points = kitti.read_points(tmp_path / "points.bin")
     depth = kitti.laser_depth(points, cameras, laser, (20, 60))
     assert np.isfinite(depth).sum() == 2

@@ -9,8 +9,9 @@ import pytest
 
 import minidl
 import minidl.functional as F
-from minidl import gpu, nn, optim
+from minidl import nn, optim
 from minidl.__main__ import main
+from minidl.cuda import gpu
 from minidl.data import ArrayDataset, DataLoader
 from minidl.models.autoencoder import conv_autoencoder
 from minidl.models.vae import conv_vae, mlp_vae
@@ -86,7 +87,7 @@ def network():
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Dropout(0.3), nn.LayerNorm(16), nn.Linear(16, 3),
-    )  # fmt: skip
+    )
 
 
 def trained(device, make, steps=3, clip=None):

@@ -60,7 +60,7 @@ def test_documents_name_files_that_exist(name: str):
 
 def test_the_readme_maps_every_example_to_a_topic_and_a_picture_of_its_own():
     rows = [line.split("|")[1:-1] for line in (ROOT / "README.md").read_text("utf-8").splitlines()
-            if "`examples/" in line and line.startswith("|")]  # fmt: skip
+            if "`examples/" in line and line.startswith("|")]
     named = {stem: row for row in rows for stem in re.findall(r"`examples/(\w+)\.py`", row[3])}
     assert sorted(named) == sorted(PICTURES)
     for stem, row in named.items():
@@ -74,5 +74,5 @@ def test_the_gallery_shows_every_picture_of_every_example():
     gallery = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gallery)
     drawn = [f"{example[:2]}_{Path(picture).stem}.webp"
-             for example, pictures in PICTURES.items() for picture in pictures]  # fmt: skip
+             for example, pictures in PICTURES.items() for picture in pictures]
     assert sorted(gallery.shown()) == sorted(drawn)

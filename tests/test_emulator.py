@@ -12,10 +12,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minidl.emulator import building
+from minidl.compute import threads
+from minidl.cuda.emulator import building
+from minidl.cuda.launch import launch
+from minidl.cuda.source import kernels_of
 from minidl.errors import DeviceError, KernelError
-from minidl.fast import threads
-from minidl.launch import kernels_of, launch
 
 ALL = 0xFFFFFFFF
 
@@ -365,7 +366,7 @@ def test_atomics_count_every_thread_of_every_block(monkeypatch):
         "counts": np.zeros(3, np.int32), "sum": np.zeros(1, np.float32), "total": np.zeros(1),
         "smallest": np.zeros(1, np.int32), "largest": np.zeros(1, np.int32),
         "bits": np.array([0, 0, ALL], np.uint32), "long_sum": np.zeros(1, np.uint64),
-    }  # fmt: skip
+    }
     run(MEMORY, "atomics", 64, 128, **outputs)
     assert outputs["counts"].tolist() == np.bincount(i % 3).tolist()
     assert outputs["sum"] == n and outputs["total"] == n / 2
@@ -513,7 +514,7 @@ def test_mathematical_functions_are_those_of_c():
         v**3, v * v + 1, np.floor(-v), np.maximum(v, 2), v,
         np.rint(v), np.exp(v), v, np.fmod(x, np.float32(0.7)),
         np.minimum(v, 1), v**-0.5,
-    ]  # fmt: skip
+    ]
     np.testing.assert_allclose(y, np.transpose(expected), rtol=3e-7, atol=1e-7)
 
 
@@ -526,7 +527,7 @@ def test_functions_of_bits_are_those_of_cuda():
         assert row == [
             v.bit_count(), 32 - v.bit_length(), (v & -v).bit_length(), int(written[::-1], 2),
             v, v * v >> 32,
-        ]  # fmt: skip
+        ]
 
 
 # --- what goes wrong ---

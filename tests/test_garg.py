@@ -9,11 +9,11 @@ import pytest
 
 from minidl import Tensor, nn, no_grad, random
 from minidl.data import stereo_scenes
-from minidl.depth import photometric, quadratic_smoothness, warp
 from minidl.errors import ArgumentError, ShapeError
 from minidl.models.garg import Garg, coarse_size
 from minidl.models.garg_resnet import GargResNet
 from minidl.optim import Adam
+from minidl.tasks.depth import photometric, quadratic_smoothness, warp
 
 
 def count(model: nn.Module) -> int:
@@ -68,7 +68,7 @@ def test_a_new_stage_first_repeats_what_is_known_with_doubled_values(upsampling)
             blur[i] * blur[j] * coarse[:, :, i : coarse.shape[2] - 2 + i,
                                        j : coarse.shape[3] - 2 + j]
             for i in range(3) for j in range(3)
-        )  # fmt: skip
+        )
         np.testing.assert_allclose(blocks, 2 * taps, rtol=1e-4)
 
 
@@ -147,7 +147,7 @@ def test_the_released_network_has_its_number_of_parameters_and_its_sizes():
     assert y.shape == (1, 1, 64, 96)
     assert [s[1:] for s in seen] == [
         (128, 32, 48), (128, 16, 24), (256, 8, 12), (512, 4, 6), (1024, 2, 3)
-    ]  # fmt: skip
+    ]
 
 
 def test_the_released_network_starts_at_zero_but_for_its_tiny_skips():

@@ -12,13 +12,13 @@ import pytest
 from minidl import random, use_kernels
 from minidl.data.images import read_image
 from minidl.errors import ArgumentError, CheckpointError, ShapeError
-from minidl.models import gatys
-from minidl.models.gatys import stylise, with_colours_of
+from minidl.files.serialize import save_arrays
+from minidl.lecture.pictures import save_png
 from minidl.models.vgg import STAGES_16, VGG
-from minidl.perceptual import RECIPES, Features, Recipe, load_features, random_features
-from minidl.pictures import save_png
-from minidl.restoration.luma import luma, rgb_to_ycbcr
-from minidl.serialize import save_arrays
+from minidl.tasks.perceptual import RECIPES, Features, Recipe, load_features, random_features
+from minidl.tasks.perceptual import stylise as gatys
+from minidl.tasks.perceptual.stylise import stylise, with_colours_of
+from minidl.tasks.restoration.luma import luma, rgb_to_ycbcr
 from minidl.train import DivergenceError
 from tests import strict_cupy
 
@@ -47,7 +47,7 @@ def features(width: int = 4, seed: int = 0) -> Features:
 
 def run(**options):
     given = {"content": scene(), "styles": stripes(), "features": features(), "recipe": RECIPE,
-             "steps": 10, "every": 5, "progress": False, **options}  # fmt: skip
+             "steps": 10, "every": 5, "progress": False, **options}
     return stylise(**given)
 
 
@@ -137,7 +137,7 @@ def test_adams_step_is_in_grey_levels_for_every_normalisation():
     vgg = VGG(STAGES_16, width=2, hidden=1, num_classes=1, pooling="average")
     for kind in ("torchvision", "caffe"):
         made = run(features=Features(vgg, kind), optimizer="adam", start="content", steps=1,
-                   content=np.full((3, 16, 16), 0.5, np.float32))  # fmt: skip
+                   content=np.full((3, 16, 16), 0.5, np.float32))
         moved = abs(made.picture - 0.5).mean(axis=(1, 2)).mean() * 255
         assert moved == pytest.approx(10, rel=0.05)
 
@@ -209,7 +209,7 @@ def test_a_file_of_weights_is_known_again_by_another_process(tmp_path):
     ("changed", "named"),
     [({"content": scene() * 0.5}, "content"), ({"recipe": RECIPE.scaled(style=2)}, "recipe"),
      ({"features": features(4, seed=1)}, "network"), ({"optimizer": "adam"}, "optimizer")],
-)  # fmt: skip
+)
 def test_the_state_of_another_run_is_refused(tmp_path, changed, named):
     state = tmp_path / "state.safetensors"
     run(checkpoint=state, steps=5)
@@ -256,7 +256,7 @@ def test_nonsense_is_refused_before_anything_is_computed(options, words):
 
 def style(*arguments) -> subprocess.CompletedProcess[str]:
     program = (
-        "import argparse, sys; from minidl.run_command import style; from minidl.errors import *\n"
+        "import argparse, sys; from minidl.commands.run import style; from minidl.errors import *\n"
         "p = argparse.ArgumentParser('style'); style.add_arguments(p)\n"
         "try: sys.exit(style.main(p.parse_args()))\n"
         "except MinidlError as e: print(e, file=sys.stderr); sys.exit(2)"
@@ -264,7 +264,7 @@ def style(*arguments) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program, *map(str, arguments)],
         capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ def test_the_command_reads_weights_and_says_how_pictures_are_normalised(files):
     save_arrays(files / "vgg.safetensors", vgg.state_dict())
     ran = style(files / "content.png", files / "style.png", *SMALL, "--from", "content",
                 "--weights", files / "vgg.safetensors", "--preserve-colour",
-                "--out", files / "a.png")  # fmt: skip
+                "--out", files / "a.png")
     assert ran.returncode == 0, ran.stderr
     assert "'torchvision'" in ran.stdout and "gatys-pytorch" in ran.stdout
     assert (files / "a.png").exists()
@@ -329,7 +329,7 @@ def test_the_command_does_not_write_over_the_state_of_a_stopped_run(files):
 def test_it_runs_and_goes_on_where_the_weights_are(monkeypatch, tmp_path, optimizer):
     strict_cupy.install(monkeypatch)
     options = {"content": scene(16, 16), "styles": stripes(16, 16), "optimizer": optimizer,
-               "every": 2, "preserve_colour": True}  # fmt: skip
+               "every": 2, "preserve_colour": True}
     with use_kernels("reference"):
         state = tmp_path / "state.safetensors"
         there = {**options, "features": features(2).to("cuda"), "checkpoint": state}

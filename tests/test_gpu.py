@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import compute, gpu, nvrtc, reference
+from minidl import kernels
+from minidl.compute import dispatch
+from minidl.compute.windows import windows_over
+from minidl.cuda import gpu, nvrtc
+from minidl.cuda.launch import launch
+from minidl.cuda.prepare import empty_nhwc
+from minidl.cuda.source import kernels_of
 from minidl.errors import ArgumentError, DeviceError
-from minidl.launch import empty_nhwc, kernels_of, launch
-from minidl.windows import windows_over
 
 TEXT = """
 #include "minidl.cuh"
@@ -140,7 +144,7 @@ def test_a_source_is_compiled_once_for_each_type_and_loaded_from_a_file(cupy, co
     options = [(name, arch, options) for _, name, arch, options in compiler]
     assert options == [
         ("text.cu", "sm_90", ("-Dreal=float",)), ("text.cu", "sm_90", ("-Dreal=double",)),
-    ]  # fmt: skip
+    ]
     loaded = [Path(module["path"]).read_bytes() for module in cupy.modules]
     assert loaded == [b"machine code 1", b"machine code 2"]
     assert all(module["path"].endswith(".cubin") for module in cupy.modules)
@@ -225,11 +229,14 @@ def test_gpu_arrays_are_filled_by_kernels_unless_the_reference_is_asked_for(
     code, kernel, cupy, compiler, monkeypatch
 ):
     cupy.empty = lambda shape, dtype: FakeArray(np.empty(shape, dtype))
-    monkeypatch.setattr(reference, "conv2d_y", lambda *arrays, **settings: "the reference's")
+    def readable(*arrays, **settings):
+        return "the reference's"
+
+    monkeypatch.setitem(dispatch.launchers(), readable, kernels.conv2d_y)
     x, w = (FakeArray(np.ones((1, 2, 2, 2), np.float32)) for _ in "xw")
     windows = windows_over("test", (2, 2), (2, 2))
     with minidl.use_kernels(code):
-        y = compute.run("conv2d_y", x, w, windows=windows)
+        y = dispatch.run(readable, x, w, windows=windows)
     assert [function.name for function, *_ in cupy.calls] == ["conv2d_y_v6_tf32x3"] * kernel
     assert isinstance(y, FakeArray) if kernel else y == "the reference's"
 

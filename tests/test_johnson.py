@@ -14,20 +14,13 @@ from minidl import Tensor, nn, no_grad, random, use_kernels
 from minidl.data import ArrayDataset, DataLoader
 from minidl.data.images import read_image
 from minidl.errors import ArgumentError, CheckpointError, ShapeError
-from minidl.models.johnson import (
-    ResidualBlock,
-    SuperResolutionNet,
-    TransformerNet,
-    TransformNet,
-    fast_style,
-    load_transformer,
-    save_transformer,
-)
+from minidl.files.serialize import save_arrays
+from minidl.lecture.pictures import save_png
+from minidl.models.johnson import ResidualBlock, SuperResolutionNet, TransformerNet, TransformNet
 from minidl.models.vgg import normalise
 from minidl.optim import Adam
-from minidl.perceptual import Recipe, StyleTrainer, SuperResolutionTrainer, random_features
-from minidl.pictures import save_png
-from minidl.serialize import save_arrays
+from minidl.tasks.perceptual import Recipe, StyleTrainer, SuperResolutionTrainer, random_features
+from minidl.tasks.perceptual.fast_style import fast_style, load_transformer, save_transformer
 from minidl.train import fit
 from tests import strict_cupy
 from tests.torch_writer import CONTAINERS, saved
@@ -84,7 +77,7 @@ def test_transformer_net_has_the_62_tensors_of_the_published_files():
 
 def test_the_papers_activations_have_the_sizes_of_its_table():
     net, sizes, x = TransformNet(width=1), [], F.pad(Tensor(drawn(1, 3, 256, 256)), (40,) * 4,
-                                                     "reflect")  # fmt: skip
+                                                     "reflect")
     with no_grad():
         for layer in net.layers:
             x = layer(x)
@@ -93,7 +86,7 @@ def test_the_papers_activations_have_the_sizes_of_its_table():
     assert sizes == [
         (1, 336, 336), (2, 168, 168), (4, 84, 84), (4, 80, 80), (4, 76, 76), (4, 72, 72),
         (4, 68, 68), (4, 64, 64), (2, 128, 128), (1, 256, 256), (3, 256, 256),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("size", [(45, 50), (48, 41), (44, 52)])
@@ -326,7 +319,7 @@ def trained(net: str, out=None, epochs: int = 3, resume: bool = False, **options
     history = fit(
         model, loader, optimizer, trainer.loss, epochs=epochs, out=out, resume=resume,
         progress=False, **options,
-    )  # fmt: skip
+    )
     return model, history
 
 
@@ -340,7 +333,7 @@ def test_a_network_learns_the_style_and_every_weight_has_a_part(net):
 
 
 def test_the_loss_is_that_of_the_result_against_the_picture_and_the_style():
-    from minidl.perceptual import content_loss, gram, style_loss, variation_loss
+    from minidl.tasks.perceptual import content_loss, gram, style_loss, variation_loss
 
     class Halved(nn.Module):
         def stylise(self, x):
@@ -358,7 +351,7 @@ def test_the_loss_is_that_of_the_result_against_the_picture_and_the_style():
         + 3 * style_loss(gram(tap(x / 2, "relu1_2"), "johnson"),
                          gram(tap(style[None], "relu1_2"), "johnson"), "johnson")
         + 0.5 * variation_loss(features.prepare(x / 2))
-    )  # fmt: skip
+    )
     assert found == pytest.approx(by_hand.item(), rel=1e-5)
 
 
@@ -385,7 +378,7 @@ def test_super_resolution_learns_from_features_alone():
     history = fit(
         net, DataLoader(ArrayDataset(little, large), 2), Adam(net.parameters(), lr=1e-3),
         trainer.loss, epochs=6, progress=False,
-    )  # fmt: skip
+    )
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
 
 
@@ -394,7 +387,7 @@ def test_super_resolution_learns_from_features_alone():
 
 def fast(*arguments) -> subprocess.CompletedProcess[str]:
     program = (
-        "import argparse, sys; from minidl.run_command import fast_style as t\n"
+        "import argparse, sys; from minidl.commands.run import fast_style as t\n"
         "from minidl.errors import MinidlError\n"
         "p = argparse.ArgumentParser('fast-style'); t.add_arguments(p)\n"
         "try: sys.exit(t.main(p.parse_args()))\n"
@@ -403,7 +396,7 @@ def fast(*arguments) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program, *map(str, arguments)],
         capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    )
 
 
 def as_bytes(picture: np.ndarray) -> np.ndarray:

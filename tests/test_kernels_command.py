@@ -14,21 +14,21 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from minidl import nvrtc
 from minidl.__main__ import main
-from minidl.cuda_text import folder, kernels_of
-from minidl.emulator import sanitize
-from minidl.emulator.findings import Finding
+from minidl.commands.kernels import bench, check, drawing, header, launches, sizing
+from minidl.commands.kernels.list import used
+from minidl.commands.kernels.names import chosen, families, one
+from minidl.commands.kernels.occupancy import occupancy
+from minidl.commands.kernels.page import page
+from minidl.commands.kernels.record import explain, fitting_case
+from minidl.commands.kernels.source_page import heat
+from minidl.cuda import nvrtc
+from minidl.cuda.emulator import sanitize
+from minidl.cuda.emulator.findings import Finding
+from minidl.cuda.ladder import Rung, ladders
+from minidl.cuda.launch import launch
+from minidl.cuda.source import folder, kernels_of
 from minidl.errors import ArgumentError, DeviceError, KernelError
-from minidl.kernels_command import benching, checking, drawing, header, launches, sizing
-from minidl.kernels_command.explanation import explain, fitting_case
-from minidl.kernels_command.listing import used
-from minidl.kernels_command.names import chosen, families, one
-from minidl.kernels_command.occupancy import occupancy
-from minidl.kernels_command.page import page
-from minidl.kernels_command.source_page import heat
-from minidl.ladder import Rung, ladders
-from minidl.launch import launch
 
 RUNGS = [rung for ladder in ladders().values() for rung in ladder]
 
@@ -172,7 +172,7 @@ def test_output_that_nobody_reads_on_is_no_error():
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-m", "minidl", "kernels", "list"],
         stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60,
-    )  # fmt: skip
+    )
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -193,17 +193,17 @@ def test_check_finds_nothing_wrong_with_a_right_rung(capsys):
     assert "nothing found" in out and "float64" in out and "Rungs: 1, with findings: 0" in out
 
 
-@pytest.mark.parametrize("mode", checking.SANITIZERS)
+@pytest.mark.parametrize("mode", check.SANITIZERS)
 def test_sanitizers_look_too(mode):
     if sanitize.available(mode):
         pytest.skip(sanitize.available(mode))
-    result = checking.check(rung_named("gram_y_v2_shared_tile"), (mode,))
+    result = check.check(rung_named("gram_y_v2_shared_tile"), (mode,))
     assert result.sanitized == [mode] and not result.problems
 
 
 def test_check_reports_a_result_that_differs(monkeypatch, capsys):
     rung = rung_named("gram_b_v1_naive")
-    monkeypatch.setattr(checking, "in_double", lambda op, *call: (2 * rung.function(*call[0]),))
+    monkeypatch.setattr(check, "in_double", lambda op, *call: (2 * rung.function(*call[0]),))
     status, out = run(capsys, "check", rung.name, "--fast")
     assert status == 1 and "differs from the reference by 5.0e-01" in out
 
@@ -212,10 +212,10 @@ def test_check_quotes_what_the_tracer_finds(monkeypatch, capsys):
     finding = Finding("race", "gram_y_v2_shared_tile", "gram.cu:150", "threads 1 and 2 meet")
 
     def found(result, *call):
-        checking._note(result, [finding])
+        check._note(result, [finding])
         return 1
 
-    monkeypatch.setattr(checking, "_compare", found)
+    monkeypatch.setattr(check, "_compare", found)
     status, out = run(capsys, "check", "gram_y_v2_shared_tile", "--fast")
     assert status == 1
     assert "gram_y_v2_shared_tile: race at gram.cu:150\nthreads 1 and 2 meet" in out
@@ -226,7 +226,7 @@ def test_what_this_machine_lacks_is_no_fault_of_a_kernel(monkeypatch, capsys):
     def lacking(*given):
         raise DeviceError("there is no compiler")
 
-    monkeypatch.setattr(checking, "_compare", lacking)
+    monkeypatch.setattr(check, "_compare", lacking)
     assert main(["kernels", "check", "gram_y_v2_shared_tile", "--fast"]) == 2
     told = capsys.readouterr()
     assert "DeviceError: there is no compiler" in told.err and "with findings" not in told.out
@@ -254,7 +254,7 @@ def test_check_finds_an_overrun_that_leaves_the_results_right():
             launch(kernel, -(-y.size // 32), 32, a=a, b=b, y=y, I=i, J=j, P=p)
         return y
 
-    result = checking.check(Rung("gram_y", 9, "gram_y_too_far", gram_y_too_far))
+    result = check.check(Rung("gram_y", 9, "gram_y_too_far", gram_y_too_far))
     assert any(re.match(r"too_far: overrun at text\.cu:8\n.* y\[30\]", p) for p in result.problems)
     assert not any("differs from the reference" in problem for problem in result.problems)
 
@@ -263,8 +263,8 @@ def test_an_error_while_checking_is_a_problem_and_not_the_end(monkeypatch):
     def broken(*call):
         raise KernelError("it stands still")
 
-    monkeypatch.setattr(checking, "_compare", broken)
-    result = checking.check(rung_named("gram_y_v1_naive"))
+    monkeypatch.setattr(check, "_compare", broken)
+    result = check.check(rung_named("gram_y_v1_naive"))
     assert all("it stands still" in problem for problem in result.problems)
     assert len(result.problems) > 1
 
@@ -283,7 +283,7 @@ def test_an_error_while_checking_is_a_problem_and_not_the_end(monkeypatch):
     ],
 )
 def test_difference_is_relative_to_the_largest_and_knows_nan(found, expected, answer):
-    assert checking.difference(np.array(found), np.array(expected)) == answer
+    assert check.difference(np.array(found), np.array(expected)) == answer
 
 
 # --- explain ---
@@ -354,12 +354,12 @@ def test_explain_as_text_has_formula_launch_traffic_and_ladder(capsys):
 
 
 def test_explaining_goes_on_where_nvrtc_is_missing(monkeypatch, capsys):
-    from minidl.kernels_command import explanation
+    from minidl.commands.kernels import record
 
     def missing(*given):
-        raise explanation.DeviceError("NVRTC is not here")
+        raise record.DeviceError("NVRTC is not here")
 
-    monkeypatch.setattr(explanation, "_compiled", missing)
+    monkeypatch.setattr(record, "_compiled", missing)
     status, out = run(capsys, "explain", "pick_windows_v1_naive")
     assert status == 0 and "Not compiled: NVRTC is not here" in out and "Traffic of" in out
 
@@ -423,7 +423,7 @@ def test_page_shows_every_line_with_traffic_and_the_launches(written):
     assert "gram_y_v4_register_tile" in written and "gram_y_add_slices" in written
     assert "prefers-color-scheme: dark" in written
     number = next(n for n, line in enumerate((folder() / "gram.cu").read_text().splitlines(), 1)
-                  if "gram_y_add_slices(" in line)  # fmt: skip
+                  if "gram_y_add_slices(" in line)
     assert f'<span class="n">{number}</span>' in written
     assert re.search(r'id="gram\.cu-\d+"><summary class="row h\d"', written)
 
@@ -476,9 +476,9 @@ def test_times_of_a_gpu_go_into_the_file_unless_they_are_of_other_sizes(
     flags, written, monkeypatch, capsys
 ):
     paths = []
-    monkeypatch.setattr(benching, "write_measured", lambda path, cells: paths.append(path.name))
-    monkeypatch.setattr(benching, "bench", lambda rungs, case, args: [
-        benching.Timed(rung, case, "float32", "a GPU", 1.0) for rung in rungs
+    monkeypatch.setattr(bench, "write_measured", lambda path, cells: paths.append(path.name))
+    monkeypatch.setattr(bench, "bench", lambda rungs, case, args: [
+        bench.Timed(rung, case, "float32", "a GPU", 1.0) for rung in rungs
     ])
     assert main(["kernels", "bench", "gram_y", *flags]) == 0
     assert paths == (["gram.cu"] if written else [])
@@ -487,10 +487,10 @@ def test_times_of_a_gpu_go_into_the_file_unless_they_are_of_other_sizes(
 def test_ops_that_share_a_row_are_written_side_by_side():
     case = sizing.large("conv2d_y")
     timed = [
-        benching.Timed(rung_named(f"conv2d_{corner}_v1_naive"), case, "float32", "a GPU", time)
+        bench.Timed(rung_named(f"conv2d_{corner}_v1_naive"), case, "float32", "a GPU", time)
         for corner, time in zip("yxw", (1.25, 2.5, None), strict=True)
     ]
-    cells = benching.cells(timed, date(2026, 1, 2))
+    cells = bench.cells(timed, date(2026, 1, 2))
     assert cells == {"v1_naive": "1.25, 2.5 ms, a GPU, 2026-01-02"}
 
 

@@ -8,10 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.cuda_text import Parameter, folder, shipped, struct_of, whole_text, without_comments
+from minidl.compute.windows import windows_over
+from minidl.cuda.launch import executing, launch
+from minidl.cuda.prepare import empty_nhwc
+from minidl.cuda.source import (
+    Parameter,
+    Source,
+    folder,
+    kernels_of,
+    shipped,
+    struct_of,
+    whole_text,
+    without_comments,
+)
 from minidl.errors import ArgumentError, DtypeError, KernelError
-from minidl.launch import Source, empty_nhwc, executing, kernels_of, launch
-from minidl.windows import windows_over
 
 TEXT = """
 #include "mine.cuh"
@@ -59,7 +69,7 @@ def test_declarations_are_read_with_comments_and_bounds():
     )
     kinds = [(p.type, p.pointer, p.const) for p in KERNELS["f"].parameters]
     assert kinds == [("unsigned", True, False), ("int64", True, True), ("float", False, False),
-                     ("int64", False, False), ("unsigned", False, False)]  # fmt: skip
+                     ("int64", False, False), ("unsigned", False, False)]
     assert KERNELS["nothing"].parameters == ()
 
 
@@ -126,11 +136,11 @@ def test_included_files_are_put_in_place_once_with_true_lines(tmp_path):
             places[line] = (file, number)
         number += 1
     expected = {"int a;": ("a.cuh", 3), "int b;": ("b.cuh", 2), "int c;": ("c.cu", 5),
-                "#include <math.h>": ("c.cu", 3), '#include "far.h"': ("c.cu", 4)}  # fmt: skip
+                "#include <math.h>": ("c.cu", 3), '#include "far.h"': ("c.cu", 4)}
     assert {line: places[line] for line in expected} == expected
     assert [line for line in whole.splitlines() if line.startswith("int")] == [
         "int b;", "int a;", "int c;",
-    ]  # fmt: skip
+    ]
     assert "pragma once" not in whole
 
 
@@ -171,7 +181,7 @@ def test_real_numbers_become_the_type_of_the_arrays(launches):
     call(by=0.1)
     assert [(made.real, type(made.values[2])) for made in launches] == [
         ("double", np.float64), ("float", np.float32),
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 10**30])
@@ -366,7 +376,7 @@ def test_grids_and_blocks_are_filled_up_with_ones(launches):
     call(grid=[2, 3], block=(4, 2, 2), shared=64)
     assert [(made.grid, made.block, made.shared) for made in launches] == [
         ((3, 1, 1), (32, 1, 1), 0), ((2, 3, 1), (4, 2, 2), 64),
-    ]  # fmt: skip
+    ]
     assert all(type(size) is int for made in launches for size in (*made.grid, *made.block))
 
 

@@ -76,7 +76,7 @@ LAYERS = {
     "Sequential": (lambda nn: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(),
                                             nn.Sequential(nn.Flatten(), nn.Linear(24, 2))),
                    (2, 1, 5, 6)),
-}  # fmt: skip
+}
 
 LOSSES = {
     "MSELoss": (lambda nn, w: nn.MSELoss(reduction="sum"), "number"),
@@ -88,7 +88,7 @@ LOSSES = {
     "CrossEntropyLoss": (lambda nn, w: nn.CrossEntropyLoss(w, ignore_index=1, label_smoothing=0.1),
                          "class"),
     "NLLLoss": (lambda nn, w: nn.NLLLoss(w, reduction="sum"), "class"),
-}  # fmt: skip
+}
 
 each_layer = pytest.mark.parametrize("name", LAYERS)
 
@@ -229,7 +229,7 @@ def test_output_size_of_a_transposed_convolution_equals_torch(size):
     "build",
     [lambda nn: nn.Linear(7, 300), lambda nn: nn.Conv2d(4, 300, (3, 2), groups=2),
      lambda nn: nn.ConvTranspose2d(300, 4, (3, 2), groups=2)],
-)  # fmt: skip
+)
 def test_layers_start_from_the_distribution_that_torch_starts_from(build):
     torch = pytest.importorskip("torch")
     minidl.manual_seed(0)
@@ -259,13 +259,13 @@ class Net(nn.Module):
 def test_parts_are_found_by_name_own_ones_first():
     net = Net()
     assert [n for n, _ in net.named_parameters()] == [
-        "scale", "first.weight", "first.bias", "last.weight"]  # fmt: skip
+        "scale", "first.weight", "first.bias", "last.weight"]
     assert [n for n, _ in net.named_buffers()] == ["shift", "scratch"]
     assert [n for n, _ in net.named_modules()] == ["", "first", "last"]
     assert [n for n, _ in net.named_children()] == ["first", "last"]
     assert list(net.children()) == [net.first, net.last]
     assert list(net.state_dict()) == [
-        "scale", "shift", "first.weight", "first.bias", "last.weight"]  # fmt: skip
+        "scale", "shift", "first.weight", "first.bias", "last.weight"]
     assert {"scale", "shift", "first"} <= set(dir(net))
 
 
@@ -379,7 +379,7 @@ class Forgetful(nn.Module):
     [lambda: Forgetful(nn.ReLU()), lambda: Forgetful(nn.Parameter(np.ones(1))),
      lambda: Forgetful()(1), lambda: list(Forgetful().parameters()),
      lambda: Forgetful().register_buffer("b", np.ones(1))],
-)  # fmt: skip
+)
 def test_forgetting_super_init_is_explained(act):
     with pytest.raises(nn.ModuleError, match=r"super\(\).__init__\(\) the first line of Forgetful"):
         act()
@@ -649,7 +649,7 @@ def test_module_dict_registers_what_it_holds():
      lambda: nn.ConvTranspose2d(2, 2, 3, padding="same"), lambda: nn.Dropout(1.5),
      lambda: nn.GroupNorm(2, 3), lambda: nn.Embedding(3, 2, 3), lambda: nn.Unflatten(1, (-1, -1)),
      lambda: nn.Linear(-1, 2)],
-)  # fmt: skip
+)
 def test_impossible_settings_are_refused_when_a_layer_is_made(build):
     with pytest.raises(ArgumentError):
         build()
@@ -661,7 +661,7 @@ def test_impossible_settings_are_refused_when_a_layer_is_made(build):
      (nn.BatchNorm2d(3), (2, 3, 4)), (nn.BatchNorm1d(3), (2, 3, 4, 4)),
      (nn.InstanceNorm2d(1, affine=True), (2, 3, 4, 4)), (nn.GroupNorm(1, 1), (2, 3, 4, 4)),
      (nn.PReLU(2), (2, 3)), (nn.Unflatten(1, (2, 2)), (3, 6))],
-)  # fmt: skip
+)
 def test_channels_are_not_silently_broadcast(layer, shape):
     with pytest.raises(ShapeError):
         layer(minidl.ones(shape))
@@ -692,7 +692,7 @@ def filled(fill, *shape: int, dtype: type = np.float64, **settings) -> np.ndarra
      (init.kaiming_uniform_, {"nonlinearity": "relu"}, math.sqrt(2 / (40 * 6))),
      (init.kaiming_normal_, {"a": 0.5, "mode": "fan_out"}, math.sqrt(2 / 1.25 / (60 * 6))),
      (init.kaiming_normal_, {"nonlinearity": "tanh"}, 5 / 3 / math.sqrt(40 * 6))],
-)  # fmt: skip
+)
 def test_drawn_weights_have_the_variance_that_was_asked_for(fill, settings, std):
     values = filled(fill, 60, 40, 3, 2, **settings)
     assert values.std() == pytest.approx(std, rel=0.02)  # of 14,400 numbers
@@ -743,7 +743,7 @@ def test_bilinear_weights_interpolate(s, groups):
 def test_bilinear_weights_fill_only_the_diagonal():
     weight = filled(init.bilinear_, 3, 2, 4, 4)
     assert [bool(weight[c, o].any()) for c in range(3) for o in range(2)] == [
-        True, False, False, True, False, False]  # fmt: skip
+        True, False, False, True, False, False]
     np.testing.assert_array_equal(weight[0, 0], np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from minidl import nvrtc
-from minidl.cubin import Resources, resources
-from minidl.cuda_text import Source, kernels_of, whole_text
+from minidl.cuda import nvrtc
+from minidl.cuda.cubin import Resources, resources
+from minidl.cuda.source import Source, kernels_of, whole_text
 from minidl.errors import ArgumentError, DeviceError, KernelError
 
 pytestmark = pytest.mark.skipif(

@@ -7,7 +7,7 @@ import pytest
 
 from minidl.data import ArrayDataset
 from minidl.errors import ArgumentError
-from minidl.segmentation import (
+from minidl.tasks.segmentation import (
     NamedCrops,
     ObjectBox,
     ObjectCrops,

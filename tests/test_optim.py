@@ -10,8 +10,8 @@ import pytest
 import minidl
 from minidl import nn, optim
 from minidl.errors import ArgumentError, CheckpointError
+from minidl.files.serialize import load_tree, save_tree
 from minidl.optim.line_search import Point, strong_wolfe
-from minidl.serialize import load_tree, save_tree
 
 SETTINGS = [
     ("SGD", {"lr": 0.05}),
@@ -280,7 +280,7 @@ def test_clipping_refuses_bounds_that_are_not_positive():
 @pytest.mark.parametrize("make", [
     lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1),
     lambda p: optim.Adam(p, lr=0.1), lambda p: optim.LBFGS(p, max_iter=3),
-])  # fmt: skip
+])
 def test_frozen_parameters_stay_as_they_are(make):
     """As in PyTorch, `model.parameters()` may be given whole."""
     frozen = nn.Parameter(np.array([1.0, 2.0]), requires_grad=False)

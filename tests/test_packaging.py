@@ -12,7 +12,7 @@ import pytest
 
 import minidl.kernels
 import minidl.models
-from minidl.cuda_text import folder
+from minidl.cuda.source import folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +37,8 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_models_and_the_pages_parts(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
-        "minidl/models/vae.py", "minidl/demo/explorer.js", "minidl/demo/report.css",
+        "minidl/models/vae.py",
+        "minidl/commands/demo/explorer.js", "minidl/commands/demo/report.css",
         "minidl/py.typed", "minidl/functional/conv.py", "minidl/nn/module.py",
     } <= names
 
@@ -72,7 +73,7 @@ def test_wheel_works_by_itself(wheel, tmp_path):
     """Unpacked somewhere else and put first on the path, it is what is imported."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
     program = (
-        "import minidl.models.vae as v, minidl.demo.report as r, minidl.cuda_text as c;"
+        "import minidl.models.vae as v, minidl.commands.demo.report as r, minidl.cuda.source as c;"
         "print(v.__file__); r.page('', '', []);"
         "print(c.folder()); print(c.shipped()['gram_y_v1_naive'].source.path)"
     )

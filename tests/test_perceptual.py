@@ -12,10 +12,13 @@ from minidl import Tensor, no_grad, random, use_kernels
 from minidl.check import gradcheck
 from minidl.data import ArrayDataset, DataLoader
 from minidl.errors import ArgumentError, CheckpointError, DataError, ShapeError
-from minidl.models.vgg import NORMALISATIONS, STAGES_16, STAGES_19, VGG, normalise
+from minidl.files.serialize import save_arrays
+from minidl.lecture.pictures import save_png
+from minidl.models.crn import split_pictures
+from minidl.models.vgg import NORMALISATIONS, STAGES_16, STAGES_19, VGG, denormalise, normalise
 from minidl.nn import Conv2d
 from minidl.optim import Adam
-from minidl.perceptual import (
+from minidl.tasks.perceptual import (
     CONVENTIONS,
     RECIPES,
     Convention,
@@ -27,7 +30,6 @@ from minidl.perceptual import (
     adversarial_loss,
     content_loss,
     deepsim_loss,
-    denormalise,
     discriminator_loss,
     diversity_loss,
     gram,
@@ -39,14 +41,11 @@ from minidl.perceptual import (
     resized,
     restated,
     rgb,
-    split_pictures,
     style_loss,
     variation_loss,
-)  # fmt: skip
-from minidl.perceptual import features as perceptual_features
-from minidl.perceptual.deepsim import GENERATED, PUBLISHED, REAL, Weights
-from minidl.pictures import save_png
-from minidl.serialize import save_arrays
+)
+from minidl.tasks.perceptual import features as perceptual_features
+from minidl.tasks.perceptual.deepsim import GENERATED, PUBLISHED, REAL, Weights
 from minidl.train import fit
 from tests import strict_cupy
 from tests.torch_writer import CONTAINERS, saved
@@ -152,7 +151,7 @@ def test_variation_is_half_the_squared_differences_of_the_interior():
     total = sum(
         (x[n, c, i + 1, j] - x[n, c, i, j]) ** 2 + (x[n, c, i, j + 1] - x[n, c, i, j]) ** 2
         for n in range(2) for c in range(3) for i in range(3) for j in range(4)
-    )  # fmt: skip
+    )
     assert variation_loss(x).item() == pytest.approx(total / 2, rel=1e-12)
     assert variation_loss(x, "relative").item() == pytest.approx(total / 2 / 72, rel=1e-12)
 
@@ -254,7 +253,7 @@ def test_objective_is_the_weighted_sum_of_its_layers():
         {k: v.numpy().astype(np.float64) for k, v in features(features.prepare(p[None]),
                                                               recipe.layers).items()}
         for p in (x, c, s)
-    )  # fmt: skip
+    )
     content = 3 * content_by_hand("johnson", taps["relu2_2"], kept["relu2_2"])
     style = sum(w * style_by_hand("johnson", taps[n], styled[n]) for n, w in recipe.style.items())
     assert found.content.item() == pytest.approx(content, rel=1e-4)
@@ -273,7 +272,7 @@ def test_blended_styles_lie_between_the_two():
         return Objective(features, recipe, [a, b], weights).targets[0]["relu2_1"].numpy()
 
     np.testing.assert_allclose(target([1, 3]), 0.25 * target([1, 0]) + 0.75 * target([0, 1]),
-                               rtol=1e-5)  # fmt: skip
+                               rtol=1e-5)
     assert abs(target([1, 0]) - target([0, 1])).max() > 0
 
 
@@ -357,7 +356,7 @@ def test_features_are_frozen_and_gradients_reach_the_picture_alone():
 def caffe_names(vgg: VGG) -> dict[str, np.ndarray]:
     state = vgg.features.state_dict()
     return {f"{vgg.layer_names[int(n.split('.')[0])]}.{n.split('.')[1]}": v
-            for n, v in state.items()}  # fmt: skip
+            for n, v in state.items()}
 
 
 @pytest.mark.parametrize("stages", [STAGES_16, STAGES_19], ids=["16", "19"])
@@ -546,7 +545,7 @@ def test_crn_rescales_at_half_of_the_epochs_and_a_checkpoint_keeps_it(tmp_path):
             model, DataLoader(ArrayDataset(images), 2), Adam(model.parameters(), lr=1e-2),
             lambda m, batch: m.loss(m.paint(batch[0]), batch[0]), epochs=epochs, out=out,
             callbacks=[model.loss.at_epoch(2)], progress=False, resume=resume,
-        )  # fmt: skip
+        )
         return model
 
     whole = trained(4, tmp_path / "whole")
@@ -580,7 +579,7 @@ def diversity_by_hand(loss: CRNLoss, pictures, target, masks) -> float:
                 )
             for layer, lam in zip(loss.layers, loss.weights(), strict=True):
                 a, b = ((255 * pictures[i, u], 255 * target[i]) if layer == "input"
-                        else (mine[layer].numpy()[0], wanted[layer].numpy()[0]))  # fmt: skip
+                        else (mine[layer].numpy()[0], wanted[layer].numpy()[0]))
                 apart = np.abs(a - b).mean(0)
                 step = masks.shape[2] // len(apart)
                 for q in range(p):
@@ -632,7 +631,7 @@ def test_crn_refuses_what_does_not_fit():
         lambda: diversity_loss(CRNLoss(features), pictures, target, masks[..., :8]),
         lambda: diversity_loss(CRNLoss(features), pictures[:, 0], target, masks),
         lambda: split_pictures(target, 2),
-    ):  # fmt: skip
+    ):
         with pytest.raises((ArgumentError, ShapeError)):
             call()
 

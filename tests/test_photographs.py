@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidl.data import photographs
-from minidl.data.photographs import FILES, GREY
+from minidl.data.readers.photographs import FILES, GREY
 from minidl.errors import ArgumentError, DataError
 
 pytest.importorskip("skimage")

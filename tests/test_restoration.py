@@ -16,13 +16,16 @@ import pytest
 from PIL import Image
 
 import minidl
-from minidl import Tensor, restoration
+from minidl import Tensor
 from minidl.__main__ import main
-from minidl.errors import ArgumentError, DataError, DtypeError, ShapeError
+from minidl.commands.run import pictures, superres
+from minidl.errors import ArgumentError, DataError, DtypeError, MissingExtraError, ShapeError
+from minidl.lecture.quality_table import comparison
 from minidl.models.rednet import REDNet
 from minidl.models.srcnn import SRCNN
 from minidl.models.vdsr import VDSR
-from minidl.restoration import (
+from minidl.tasks import restoration
+from minidl.tasks.restoration import (
     Recipe,
     add_noise,
     denoising_patches,
@@ -42,8 +45,6 @@ from minidl.restoration import (
     super_resolution_patches,
     ycbcr_to_rgb,
 )
-from minidl.run_command import pictures, superres
-from minidl.train.extras import MissingExtraError
 from tests import strict_cupy
 
 DATA = Path(os.environ.get("MINIDL_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -73,7 +74,7 @@ VECTORS = [
     ([0, 1, 4], 3, True, [-0.1111111111, 0, 0.1851851852, 0.4814814815, 1, 1.962962963,
                           3.1481481481, 4, 4.3333333333]),
     ([0, 1, 4], 2, True, [-0.09375, 0.1328125, 0.5859375, 1.6796875, 3.4140625, 4.28125]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("given, scale, antialias, expected", VECTORS)
@@ -138,7 +139,7 @@ def test_imresize_is_differentiable_and_keeps_what_it_is_given(scale):
         (lambda x: imresize(x[0], 2), ShapeError),
         (lambda x: imresize(x.astype(int), 2), DtypeError),
     ],
-)  # fmt: skip
+)
 def test_imresize_refuses_what_makes_no_sense(call, error):
     with pytest.raises(error, match="imresize"):
         call(np.ones((3, 4)))
@@ -191,7 +192,7 @@ def test_ssim_is_scikit_images_at_the_same_settings():
         theirs = metrics.structural_similarity(
             a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
             data_range=peak or 255,
-        )  # fmt: skip
+        )
         assert ssim(a, b, peak) == pytest.approx(theirs, abs=1e-10)
         assert 0.1 < theirs < 0.95
         assert psnr(a, b, peak) == pytest.approx(
@@ -253,7 +254,7 @@ def test_every_option_of_the_recipe_changes_the_figures():
     images = [photograph(60, 60), 255 - photograph(60, 60, 3)]
     plain = evaluate(lambda x: x * 1.3 - 0.1, images, 2)
     options = [{"shaved": False}, {"rounded": False}, {"rounded": False, "clipped": False},
-               {"luma_rounded": False}, {"small_rounded": True}, {"antialias": False}]  # fmt: skip
+               {"luma_rounded": False}, {"small_rounded": True}, {"antialias": False}]
     found = {evaluate(lambda x: x * 1.3 - 0.1, images, 2, Recipe(**o)).model for o in options}
     assert len({plain.model, *found}) == len(options) + 1
 
@@ -322,13 +323,13 @@ def test_noisy_patches_are_noisy_anew_and_their_labels_clean():
 def srcnn_variables(model: SRCNN) -> dict[str, np.ndarray]:
     """As the authors' program lays them out."""
     flat = [layer.weight.data.astype(float).swapaxes(2, 3).reshape(*layer.weight.shape[:2], -1)
-            for layer in (model.conv1, model.conv2, model.conv3)]  # fmt: skip
+            for layer in (model.conv1, model.conv2, model.conv3)]
     return {
         "weights_conv1": flat[0][:, 0].T, "weights_conv2": flat[1].transpose(1, 2, 0),
         "weights_conv3": flat[2][0],
         **{f"biases_conv{k}": layer.bias.data.astype(float)[:, None] + k
            for k, layer in enumerate((model.conv1, model.conv2, model.conv3), 1)},
-    }  # fmt: skip
+    }
 
 
 def cells(arrays):
@@ -339,7 +340,7 @@ def cells(arrays):
 
 def vdsr_variables(model: VDSR) -> dict[str, dict[str, np.ndarray]]:
     weights = [np.squeeze(c.weight.data.transpose(2, 3, 1, 0), 3) if len(c.weight.data) == 1
-               else c.weight.data.transpose(2, 3, 1, 0) for c in model.convolutions]  # fmt: skip
+               else c.weight.data.transpose(2, 3, 1, 0) for c in model.convolutions]
     biases = [c.bias.data + 1 for c in model.convolutions]
     return {"model": {"weight": cells(weights), "bias": cells(biases)}}
 
@@ -402,7 +403,7 @@ def broken(change):
                     "bias": cells([np.ones(4)] * 3)}}, "convolutions.1"),
         ({"model": {"weight": cells(["a", "b"]), "bias": cells(["c", "d"])}}, "weight{1}"),
     ],
-)  # fmt: skip
+)
 def test_wrong_contents_are_refused_by_name(variables, reason, tmp_path, savemat):
     savemat(tmp_path / "odd.mat", variables)
     with pytest.raises(DataError, match=reason) as caught:
@@ -512,7 +513,7 @@ def test_the_authors_vdsr_gives_the_published_figures(scale, set5):
         pytest.param("replicate", Recipe(small_rounded=True), 30.386, 32.723,
                      marks=pytest.mark.slow),
     ],
-)  # fmt: skip
+)
 def test_what_other_recipes_cost(padding, recipe, bicubic, srcnn, set5):
     """Zeros around the image cost 2.8 dB even where the border is shaved, and 9.8 otherwise."""
     pytest.importorskip("scipy", reason="scipy reads the authors' files")
@@ -552,7 +553,7 @@ def _offset(model):
 
 def run(folder, *arguments, image="a.png", weights="srcnn.safetensors"):
     return main(["run", "superres", str(folder / image), "--weights", str(folder / weights),
-                 *arguments])  # fmt: skip
+                 *arguments])
 
 
 def test_a_picture_is_enlarged_luma_by_the_network_and_colours_bicubically(files, capsys):
@@ -593,7 +594,7 @@ def test_grey_transparent_and_turned_pictures_stay_what_they_are(files):
     rgb.save(files / "turned.jpg", exif=exif, icc_profile=b"a profile")
     expected = {"grey.png": ("L", (60, 42)), "clear.png": ("RGBA", (60, 42)),
                 "palette.png": ("RGB", (60, 42)), "keyed.png": ("LA", (60, 42)),
-                "deep.png": ("L", (60, 42)), "turned.jpg": ("RGB", (42, 60))}  # fmt: skip
+                "deep.png": ("L", (60, 42)), "turned.jpg": ("RGB", (42, 60))}
     for name, found in expected.items():
         assert run(files, "--scale", "2", "--out", str(files / "b.png"), image=name) == 0
         with Image.open(files / "b.png") as image:
@@ -644,7 +645,7 @@ def test_other_networks_are_recognised(model, files, capsys):
 def test_mistakes_are_told_before_anything_is_computed(
     given, arguments, reason, files, monkeypatch, capsys
 ):
-    minidl.serialize.save_arrays(files / "other.safetensors", {"a": np.ones(3)})
+    minidl.files.serialize.save_arrays(files / "other.safetensors", {"a": np.ones(3)})
     save_model(files / "colour.safetensors", REDNet(4, 3, channels=3))
     Image.new("RGBA", (20, 20), (10, 20, 30, 40)).save(files / "clear.png")
     monkeypatch.setattr(superres, "enlarged_picture", lambda *_: pytest.fail("computed"))
@@ -669,16 +670,16 @@ def test_a_picture_that_would_fill_the_memory_is_refused(files, monkeypatch, cap
 
 def test_run_lists_its_topics_and_each_has_help():
     ran = subprocess.run([sys.executable, "-W", "error", "-m", "minidl", "run"],
-                         capture_output=True, text=True, timeout=60)  # fmt: skip
+                         capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0 and "superres" in ran.stdout
     ran = subprocess.run([sys.executable, "-W", "error", "-m", "minidl", "run", "superres", "-h"],
-                         capture_output=True, text=True, timeout=60)  # fmt: skip
+                         capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0 and "--weights" in ran.stdout
 
 
 @needs_release
 @pytest.mark.parametrize("name, tile", [("srcnn_9-5-5_ImageNet__x3.mat", 50),
-                                        ("VDSR_Official.mat", 50)])  # fmt: skip
+                                        ("VDSR_Official.mat", 50)])
 def test_released_networks_answer_the_same_in_pieces(name, tile, set5):
     pytest.importorskip("scipy", reason="scipy reads the authors' files")
     model = load_model(WEIGHTS / name)
@@ -692,8 +693,8 @@ def test_released_networks_answer_the_same_in_pieces(name, tile, set5):
 
 def test_a_comparison_has_a_dash_where_nothing_was_measured():
     found = {"bicubic": {"x2": restoration.Quality(33.0, 0.9), "x3": restoration.Quality(30, 0.8)},
-             "SRCNN": {"x3": restoration.Quality(31.5, 0.85)}}  # fmt: skip
-    rows = restoration.comparison(found).splitlines()
+             "SRCNN": {"x3": restoration.Quality(31.5, 0.85)}}
+    rows = comparison(found).splitlines()
     assert rows[0].split() == ["PSNR,", "SSIM", "x2", "x3"]
     assert rows[-1].split() == ["SRCNN", "-", "31.50", "0.8500"]
     assert restoration.as_numbers(found)["SRCNN"] == {"x3": {"psnr": 31.5, "ssim": 0.85}}

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.emulator import building, sanitize
-from minidl.emulator.sanitize import available, sanitizing
+from minidl.cuda.emulator import building, sanitize
+from minidl.cuda.emulator.sanitize import available, sanitizing
+from minidl.cuda.launch import launch
+from minidl.cuda.source import kernels_of
 from minidl.errors import ArgumentError, DeviceError
-from minidl.launch import kernels_of, launch
 
 BROKEN = Path(__file__).parent / "broken_kernels"
 RACES, OVERRUNS = BROKEN / "sanitize_races.cu", BROKEN / "sanitize_overruns.cu"

@@ -71,7 +71,7 @@ def randomised(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("build, parameters", [
     (fcn32s, 134_346_581), (fcn16s, 134_357_354), (fcn8s, 134_362_751),
     (SegNet, 29_449_355), (SegNetBasic, 1_415_563 + 1_024), (DeconvNet, 251_805_653),
-])  # fmt: skip
+])
 def test_network_has_as_many_trained_parameters_as_published(build, parameters, unfilled):
     assert trained(build()) == parameters
 
@@ -95,7 +95,7 @@ def test_batch_norm_of_the_release_starts_from_a_shift_of_a_thousandth():
 
 @pytest.mark.parametrize("build, relus", [
     (fcn8s, 15), (SegNet, 25), (SegNetBasic, 4), (DeconvNet, 29),
-])  # fmt: skip
+])
 def test_every_layer_but_the_scores_and_segnet_basics_decoder_has_a_relu(build, relus, unfilled):
     assert sum(isinstance(m, nn.ReLU) for m in build().modules()) == relus
 
@@ -123,7 +123,7 @@ def test_fcn8s_has_the_sizes_of_the_release():
 
 @pytest.mark.parametrize("build, last, size", [
     (fcn32s, "upscore", 544), (fcn16s, "upscore16", 560),
-])  # fmt: skip
+])
 def test_coarser_fcns_have_the_sizes_of_the_release(build, last, size):
     found = sizes(build(width=1 / 64), images(1, 3, 500, 500))
     assert (found[last], found[""]) == ((size, size), (500, 500))
@@ -149,7 +149,7 @@ def test_segnet_rounds_up_where_it_pools_and_returns_to_the_same_size(upsampling
 
 def test_segnet_narrows_in_the_last_convolution_of_each_stage_of_the_decoder(unfilled):
     convs = {n.rpartition(".")[2]: m for n, m in SegNet().named_modules()
-             if isinstance(m, nn.Conv2d)}  # fmt: skip
+             if isinstance(m, nn.Conv2d)}
     assert len(convs) == 26
     channels = {n: (m.in_channels, m.out_channels) for n, m in convs.items() if n.endswith("_D")}
     assert [channels[f"conv4_{j}_D"] for j in (3, 2, 1)] == [(512, 512), (512, 512), (512, 256)]
@@ -185,7 +185,7 @@ def test_deconvnet_refuses_to_train_on_one_image_whose_fc6_is_one_pixel():
 
 def test_deconvnet_mirrors_the_channels_of_the_encoder(unfilled):
     layers = {n.rpartition(".")[2]: m for n, m in DeconvNet().named_modules()
-              if isinstance(m, nn.ConvTranspose2d)}  # fmt: skip
+              if isinstance(m, nn.ConvTranspose2d)}
     outputs = [layers[f"deconv{i}_{j}"].out_channels
                for i, last in ((5, 3), (4, 3), (3, 3), (2, 2), (1, 2)) for j in range(1, last + 1)]
     assert outputs == [512, 512, 512, 512, 512, 256, 256, 256, 128, 128, 64, 64, 64]
@@ -197,7 +197,7 @@ def test_deconvnet_mirrors_the_channels_of_the_encoder(unfilled):
 @pytest.mark.parametrize("upsampling, learned", [
     ("release", set()), ("paper", {"upscore2", "upscore_pool4"}),
     ("learned", {"upscore2", "upscore_pool4", "upscore8"}),
-])  # fmt: skip
+])
 def test_fcn_trains_the_enlargements_that_the_option_names(upsampling, learned):
     model = fcn8s(5, upsampling=upsampling, width=1 / 64)
     ups = {n: m for n, m in model.named_modules() if isinstance(m, nn.ConvTranspose2d)}
@@ -229,7 +229,7 @@ CENTRES = {"score_fr": (32, 12.5), "score_pool4": (16, -91.5), "score_pool3": (8
 @pytest.mark.parametrize("padding", fcn.PADDINGS)
 @pytest.mark.parametrize("stride, layer", [
     (stride, layer) for stride in (8, 16, 32) for layer in CENTRES if CENTRES[layer][0] >= stride
-])  # fmt: skip
+])
 def test_fcn_brings_the_scores_of_each_map_to_the_pixels_they_are_of(stride, layer, padding):
     """One map holds the row of each of its cells, the others 0; each pixel must find its row."""
     step, centre = CENTRES[layer]
@@ -267,7 +267,7 @@ def test_fcn_at_once_scales_the_pools_before_they_are_scored():
 
 @pytest.mark.parametrize("settings", [
     {"stride": 4}, {"padding": "valid"}, {"upsampling": "nearest"},
-])  # fmt: skip
+])
 def test_fcn_refuses_settings_it_does_not_know(settings):
     with pytest.raises(ArgumentError, match="choose one of"):
         FCN(3, width=1 / 64, **settings)
@@ -336,7 +336,7 @@ def test_fcn8s_equals_pytorchs_with_the_crops_written_out(upsampling):
     h = conv(T.relu(conv(h, "classifier.fc7")), "score_fr")
     groups = 3 if upsampling == "release" else 1
     for up, skip, offset, pool in (("upscore2", "score_pool4", 5, 3),
-                                   ("upscore_pool4", "score_pool3", 9, 2)):  # fmt: skip
+                                   ("upscore_pool4", "score_pool3", 9, 2)):
         h = deconv(h, up, stride=2, groups=groups)
         m, n = h.shape[2:]
         h = h + conv(pools[pool], skip)[:, :, offset : offset + m, offset : offset + n]
@@ -427,7 +427,7 @@ def vgg16_state(width: float, window: int = 7) -> dict[str, np.ndarray]:
         shapes[f"features.{n}"] = (o, c, 3, 3)
     top, hidden = layers[-1][2], fcn.scaled(4096, width)
     shapes |= {"classifier.0": (hidden, top * window**2), "classifier.3": (hidden, hidden),
-               "classifier.6": (10, hidden)}  # fmt: skip
+               "classifier.6": (10, hidden)}
     for name, shape in shapes.items():
         state[f"{name}.weight"] = draw.standard_normal(shape).astype(np.float32)
         state[f"{name}.bias"] = draw.standard_normal(shape[0]).astype(np.float32)
@@ -464,7 +464,7 @@ def test_fully_connected_layers_give_the_same_as_convolutions():
     pooled = images(2, 16, 7, 7)
     expected = F.linear(pooled.flatten(1), state["classifier.0.weight"], state["classifier.0.bias"])
     np.testing.assert_allclose(model.middle[0](pooled).data[:, :, 0, 0], expected.data, rtol=1e-4,
-                               atol=1e-4)  # fmt: skip
+                               atol=1e-4)
 
 
 def test_vgg16_of_other_names_or_shapes_is_refused_and_changes_nothing():
@@ -489,7 +489,7 @@ def test_bayesian_dropout_stands_where_the_release_has_it():
     assert dropouts(SegNet(width=1 / 64, bayesian=True)) == {
         "after_pool.2", "after_pool.3", "after_pool.4",
         "decoder.0.dropout", "decoder.1.dropout", "decoder.2.dropout",
-    }  # fmt: skip
+    }
     assert dropouts(SegNetBasic(width=1 / 64, bayesian=True)) == {
         "after_pool.2", "after_pool.3", "decoder.0.dropout", "decoder.1.dropout",
     }
@@ -619,7 +619,7 @@ def assert_alike(here: dict[str, np.ndarray], there: dict[str, np.ndarray]) -> N
     for name, value in here.items():
         scale = np.abs(value).max()
         np.testing.assert_allclose(there[name], value, rtol=1e-6, atol=1e-8 * scale + 1e-12,
-                                   err_msg=name)  # fmt: skip
+                                   err_msg=name)
 
 
 @pytest.mark.parametrize("name", TINY)

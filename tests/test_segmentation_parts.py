@@ -11,8 +11,8 @@ import minidl
 from minidl import Tensor
 from minidl.data import cell_images
 from minidl.errors import ArgumentError, DtypeError, ShapeError
-from minidl.label_pictures import largest_piece
-from minidl.segmentation import (
+from minidl.lecture.label_pictures import largest_piece
+from minidl.tasks.segmentation import (
     BorderAccuracy,
     BoundaryF1,
     ClassFrequencies,
@@ -36,7 +36,7 @@ from minidl.segmentation import (
     warp,
     warping_error,
 )
-from minidl.segmentation.membranes import RING, is_simple, warped
+from minidl.tasks.segmentation.membranes import RING, is_simple, warped
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -80,7 +80,7 @@ def problem() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     target = draw.integers(0, 3, (2, 4, 5))
     target[0, 1:3, 2] = 9
     return (draw.standard_normal((2, 3, 4, 5)), target, np.array([0.5, 2.0, 3.5]),
-            draw.random((2, 4, 5)) + 0.1)  # fmt: skip
+            draw.random((2, 4, 5)) + 0.1)
 
 
 def test_each_normalisation_of_the_pixel_loss_equals_naive_loops():
@@ -104,7 +104,7 @@ def test_pixel_loss_normalised_by_weights_is_pytorchs_and_by_pixels_is_not():
         *map(torch.from_numpy, (x, target, of_class)), ignore_index=9
     ).item()
     ours = [pixel_cross_entropy(x, target, of_class, None, 9, z).item()
-            for z in ("weights", "pixels")]  # fmt: skip
+            for z in ("weights", "pixels")]
     assert ours[0] == pytest.approx(theirs, rel=1e-12)
     assert ours[1] != pytest.approx(theirs, rel=0.05)
 
@@ -126,7 +126,7 @@ def test_gradient_of_the_pixel_loss_equals_finite_differences():
         step = np.zeros_like(x)
         step[place] = 1e-6
         up, down = (pixel_cross_entropy(x + s, target, of_class, of_pixel, 9).item()
-                    for s in (step, -step))  # fmt: skip
+                    for s in (step, -step))
         assert slope.data[place] == pytest.approx((up - down) / 2e-6, rel=1e-5, abs=1e-9)
 
 
@@ -273,7 +273,7 @@ def test_displacement_field_passes_through_the_coarse_vectors_and_is_smooth():
 
 def test_displacements_are_normal_with_the_asked_for_deviation():
     corners = np.array([displacement_field((5, 5), draw, 3, 7.0)[:, ::2, ::2]
-                        for draw in (rng(s) for s in range(300))])  # fmt: skip
+                        for draw in (rng(s) for s in range(300))])
     assert corners.std() == pytest.approx(7, rel=0.05)
     assert abs(corners.mean()) < 0.4
 
@@ -354,7 +354,7 @@ def test_confusion_matrix_equals_scikit_learns():
 def test_scores_of_nothing_are_not_numbers_and_do_not_warn():
     matrix = ConfusionMatrix(3)
     for score in (matrix.pixel_accuracy, matrix.class_accuracy, matrix.mean_iou,
-                  matrix.frequency_weighted_iou):  # fmt: skip
+                  matrix.frequency_weighted_iou):
         assert math.isnan(score)
     with pytest.raises(ShapeError, match="same shape"):
         matrix.add(np.zeros((2, 3), int), np.zeros((3, 2), int))
@@ -377,7 +377,7 @@ def boundary_f1_naive(answer, target, c, reach):
             (i, j) for i, j in np.argwhere(labels == c)
             if any(0 <= a < h and 0 <= b < w and labels[a, b] != c
                    for a, b in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)))
-        ]  # fmt: skip
+        ]
 
     def share(some, others):
         near = [any(math.hypot(i - a, j - b) <= reach for a, b in others) for i, j in some]
@@ -549,13 +549,13 @@ def test_cells_are_alone_merged_or_missed():
         [1, 1, 0, 2, 2, 0, 3, 3],
         [0, 0, 0, 0, 0, 0, 0, 0],
         [4, 4, 4, 4, 0, 5, 5, 5],
-    ])  # fmt: skip
+    ])
     answer = np.array([
         [1, 1, 1, 1, 1, 0, 1, 0],
         [1, 1, 0, 1, 1, 0, 1, 0],
         [0, 0, 0, 0, 0, 0, 0, 0],
         [1, 0, 0, 0, 0, 1, 1, 1],
-    ], bool)  # fmt: skip
+    ], bool)
     # 1 and 2 by a bridge; 3 by just half of it; of 4 a quarter only; 5 whole.
     assert cell_fates(answer, instances) == {"cells": 5, "alone": 2, "merged": 2, "missed": 1}
     assert cell_fates(answer, instances * 0) == {"cells": 0, "alone": 0, "merged": 0, "missed": 0}

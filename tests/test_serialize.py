@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minidl.errors import ArgumentError, CheckpointError, DtypeError
-from minidl.serialize import (
+from minidl.files.serialize import (
     load_arrays,
     load_metadata,
     load_tree,
     read_json,
-    remove_leftovers,
     save_arrays,
     save_tree,
     write_json,
 )
+from minidl.files.whole import remove_leftovers
 
 _block = np.arange(2 * 6 * 8, dtype=np.float32).reshape(2, 6, 8)
 LAYOUTS = {

@@ -13,7 +13,7 @@ from minidl.models.rednet import REDNet
 from minidl.models.srcnn import SRCNN, parameter_groups
 from minidl.models.vdsr import VDSR
 from minidl.optim import SGD, Adam, clip_grad_adjustable_
-from minidl.restoration import (
+from minidl.tasks.restoration import (
     euclidean_loss,
     imresize,
     load_model,
@@ -73,7 +73,7 @@ def test_networks_have_their_numbers_of_parameters(model, parameters):
         (SRCNN("9-1-5"), 6), (SRCNN("9-3-5"), 7), (SRCNN("9-5-5"), 8),
         (VDSR(20, 3), 20), (VDSR(4, 3), 4), (REDNet(10, 3), 10), (REDNet(20, 3), 20),
     ],
-)  # fmt: skip
+)
 def test_an_output_looks_as_far_as_radius_says_and_no_further(model, radius):
     """By the gradient of the middle output, with weights at which none vanishes."""
     size = 2 * radius + 5
@@ -198,7 +198,7 @@ def test_rednets_skips_can_be_chosen():
     "build",
     [lambda: SRCNN("9-2-5"), lambda: SRCNN(padding="same"), lambda: VDSR(1),
      lambda: REDNet(7), lambda: REDNet(2), lambda: REDNet(10, 0)],
-)  # fmt: skip
+)
 def test_unknown_options_are_refused(build):
     with pytest.raises(ArgumentError):
         build()
@@ -318,13 +318,13 @@ def test_pieces_make_up_the_answer_to_the_whole_image(model):
         REDNet(4, 3, skips=True), REDNet(20, 2), REDNet(4, 3, channels=3),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_a_saved_network_comes_back_as_it_was(model, tmp_path):
     loud(model)
     save_model(tmp_path / "a.safetensors", model)
     again = load_model(tmp_path / "a.safetensors")
     x = drawn(1, 3 if getattr(model, "convolutions", None) and
-              model.convolutions[0].weight.shape[1] == 3 else 1, 12, 12)  # fmt: skip
+              model.convolutions[0].weight.shape[1] == 3 else 1, 12, 12)
     with no_grad():
         np.testing.assert_array_equal(again(x).data, model(x).data)
     assert type(again) is type(model) and not again.training
@@ -345,10 +345,10 @@ def test_an_srcnn_trained_on_valid_convolutions_comes_back_ready_to_be_tested(tm
          "do not fit"),
         ({}, "0 arrays"),
     ],
-)  # fmt: skip
+)
 def test_weights_of_another_network_are_refused(state, reason, tmp_path):
     path = tmp_path / "other.safetensors"
-    minidl.serialize.save_arrays(path, state)
+    minidl.files.serialize.save_arrays(path, state)
     with pytest.raises(CheckpointError, match=reason) as caught:
         load_model(path)
     assert "other.safetensors" in str(caught.value)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl import reference
+from minidl.compute import reference
+from minidl.compute.windows import Windows, windows_over
+from minidl.cuda.source import Source, folder, kernels_of
 from minidl.kernels import conv
-from minidl.launch import Source, folder, kernels_of
-from minidl.windows import Windows, windows_over
 
 WINDOWS = windows_over("test", (5, 4), (3, 3), padding=1)
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz import torch_files as fuzzing
-from minidl import torch_files
 from minidl.errors import CheckpointError
-from minidl.serialize import load, save_arrays, save_tree
-from minidl.torch_files import Refusal
+from minidl.files import torch_files
+from minidl.files.serialize import load, save_arrays, save_tree
+from minidl.files.torch_files import Refusal
 from tests.golden import make_torch_files
 from tests.torch_writer import CONTAINERS, MAGIC, SYSTEM, Pickle, Raw, legacy_file, saved, zip_file
 
@@ -102,7 +102,7 @@ trees = st.recursive(
     | st.lists(inner, max_size=4).map(tuple)
     | st.dictionaries(st.text(max_size=4) | st.integers(0, 2**31 - 1), inner, max_size=4),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @both
@@ -148,7 +148,7 @@ def test_files_that_pytorch_has_written_are_read(name):
         "number": np.array(2.5), "empty": np.zeros((0, 3), np.float32),
         "integers": [np.arange(-1, 2, dtype=d) for d in ("i1", "i2", "i8")],
         "epoch": 7, "note": ("seven", 0.5, None, True),
-    }  # fmt: skip
+    }
     assert same(loaded, expected)
 
 
@@ -193,7 +193,7 @@ OTHER_NAMES = [
     ("os", "system"), ("builtins", "eval"), ("torch", "load"), ("torch", "Size"),
     ("numpy.core.multiarray", "scalar"), ("collections", "OrderedDict.__init__"),
     ("torch._utils", "_rebuild_qtensor"), ("a\\x41", "b"),
-]  # fmt: skip
+]
 
 
 @both
@@ -216,7 +216,7 @@ OPCODES = {
     "LONG4": b"\x8b\xff\xff\xff\x7f", "EXT1": b"\x82\x01", "PERSID": b"P0\n", "POP": b"K\x010",
     "STRING": b"S'\\z'\n", "UNICODE": b"Vx\n", "BINUNICODE8": b"\x8d" + b"\xff" * 8,
     "BYTEARRAY8": b"\x96" + b"\xff" * 8, "EMPTY_SET": b"\x8f", "LONG": b"L" + b"9" * 5000 + b"L\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("opcode", OPCODES)
@@ -250,7 +250,7 @@ MISUSES = {
     "two values": (b"K\x01K\x02", "unfinished"),
     "an open mark": (b"K\x01(", "unfinished"),
     "a string past the end": (b"X\xff\xff\xff\xff", "truncated"),
-}  # fmt: skip
+}
 
 
 @both
@@ -365,7 +365,7 @@ BOMBS = {
         + (_v2 + b"(" + Pickle()._identity(saved(TEN)) + b"K\0j\1\0\0\0j\1\0\0\0tR") * 5000
     ),
     "a huge pickle": b"X" + struct.pack("<I", 2**24) + bytes(2**24),
-}  # fmt: skip
+}
 
 
 @both
@@ -492,7 +492,7 @@ SNIPPETS = [
     b"\x8a\x01\x05", b"G" + bytes(8), b"X\x01\0\0\x000", b"U\x07storage", _v2,
     b"ctorch._utils\n_rebuild_parameter\n", b"ccollections\nOrderedDict\n",
     b"ctorch\nFloatStorage\n", b"\x8c\x02os", b"\x93", Pickle()._identity(saved(TEN)),
-]  # fmt: skip
+]
 
 
 @settings(max_examples=3000)
@@ -550,7 +550,7 @@ def test_what_pytorch_writes_is_read(container, protocol, tmp_path):
     torch.save(
         content, tmp_path / "x.pth", pickle_protocol=protocol,
         _use_new_zipfile_serialization=container == "zip",
-    )  # fmt: skip
+    )
     loaded = load(tmp_path / "x.pth")
     assert same(loaded["model"], {k: v.numpy() for k, v in model.state_dict().items()})
     moments = optimizer.state_dict()["state"]

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.emulator import addresses, building, watching
-from minidl.emulator.trace import tracing
-from minidl.emulator.watching import watched
+from minidl.cuda.emulator import addresses, building, watching
+from minidl.cuda.emulator.trace import tracing
+from minidl.cuda.emulator.watching import watched
+from minidl.cuda.launch import launch
+from minidl.cuda.source import folder, kernels_of
 from minidl.errors import DeviceError, KernelError
-from minidl.launch import folder, kernels_of, launch
 
 pytest.importorskip("elftools")
 if not (shutil.which("g++") or shutil.which("clang++")):
@@ -198,7 +199,7 @@ def memory(name, broken, shared=0):
          "reads 8 bytes at an address that is no multiple of 8, x[1]"),
         ("barrier_for_some", "barrier", "waits", "only 31 of its 32 threads reach the barrier"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_access_is_reported_with_its_line_and_the_array(name, kind, marker, what):
     (found,), _ = memory(name, broken=1, shared=128)
     assert (found.kind, found.place) == (kind, line_of(MEMORY, marker))
@@ -281,7 +282,7 @@ def test_a_kernel_can_be_traced_after_one_that_failed():
 def test_findings_can_be_raised():
     with tracing() as trace:
         launch(kernels_of(MEMORY)["constant"], 1, 32, x=np.zeros(32, np.float32),
-               y=np.zeros(32, np.float32), broken=1)  # fmt: skip
+               y=np.zeros(32, np.float32), broken=1)
     with pytest.raises(KernelError, match=r"constant is wrong: 1 finding\n.*write to const at"):
         trace.raise_findings()
     trace.findings.clear()
@@ -292,7 +293,7 @@ def test_no_more_findings_are_kept_than_asked_for():
     with tracing(max_findings=1) as trace:
         for name in ("constant", "beyond_argument"):
             launch(kernels_of(MEMORY)[name], 1, 32, x=np.zeros(32, np.float32),
-                   y=np.zeros(32, np.float32), broken=1)  # fmt: skip
+                   y=np.zeros(32, np.float32), broken=1)
     assert [finding.kind for finding in trace.findings] == ["write to const"]
 
 
@@ -323,7 +324,7 @@ def costs(name, marker, grid=1, block=32, path=TRAFFIC, **arguments):
     return {
         (t.space, t.access, t.size): (t.requests, t.moved_each, t.ideal_each)
         for t in trace.traffic[name] if t.line == at
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("step, moved", [(1, 4), (2, 8), (3, 12), (8, 32), (0, 1)])
@@ -352,7 +353,7 @@ def test_a_line_of_the_table_tells_it_all():
     given = {"x": np.zeros(256, np.float32), "y": np.zeros(256, np.float32)}
     trace = traced(TRAFFIC, "packs", 2, 32, **given)
     line = next(i for i, text in enumerate(TRAFFIC.read_text().splitlines(), 1)
-                if "reinterpret_cast<Four*>(y)[threadIdx.x] =" in text)  # fmt: skip
+                if "reinterpret_cast<Four*>(y)[threadIdx.x] =" in text)
     cost = "16B, 2 requests, 16.00 sectors moved, 16.00 ideal"
     assert trace.table().splitlines() == [
         "packs",
@@ -379,7 +380,7 @@ def test_a_column_of_a_tile_takes_32_turns_and_with_padding_one(name, turns):
         ("neighbours of 16 bytes",
          {("shared", "load", 16): (1, 4, 4), ("global", "store", 16): (1, 16, 16)}),
     ],
-)  # fmt: skip
+)
 def test_wide_accesses_to_shared_memory_are_served_by_parts_of_a_warp(marker, cost):
     assert costs("wide", marker, x=np.ones(32), y=np.zeros(96)) == cost
 

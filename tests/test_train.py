@@ -19,9 +19,9 @@ import minidl
 from minidl import functional as F
 from minidl import nn
 from minidl.data import ArrayDataset, DataLoader
-from minidl.errors import ArgumentError, CheckpointError, DataError
+from minidl.errors import ArgumentError, CheckpointError, DataError, MissingExtraError
+from minidl.files.serialize import load_tree, save_tree
 from minidl.optim import Adam
-from minidl.serialize import load_tree, save_tree
 from minidl.train import (
     DivergenceError,
     History,
@@ -32,7 +32,6 @@ from minidl.train import (
     plot_history,
     save_checkpoint,
 )
-from minidl.train.extras import MissingExtraError
 from minidl.train.interrupt import held_interrupt
 
 # --- a small run: a network with dropout, Adam, and shuffled batches ---
@@ -106,7 +105,7 @@ def train(out, loss=squared_error, parts=None, **settings):
     settings = {
         "epochs": EPOCHS, "every": 2, "checkpoint_every": 3, "resume": True, "progress": False,
         "validate": validate, "schedule": Decay(optimizer), **settings,
-    }  # fmt: skip
+    }
     return model, fit(model, loader, optimizer, loss, out=out, **settings)
 
 
@@ -410,7 +409,7 @@ def test_a_checkpoint_gives_back_all_that_it_was_given(tmp_path):
     save_checkpoint(
         path, model=model, optimizer=optimizer, loader=loader, step=8, epoch=1,
         config={"lr": 0.01}, history=[{"epoch": 1, "loss": float("nan")}], progress={"x": [1]},
-    )  # fmt: skip
+    )
     drawn = minidl.randn(3).tolist()
     others = dict(zip(("model", "loader", "optimizer"), make_parts(seed=3), strict=True))
     back = load_checkpoint(path, **others)
@@ -530,7 +529,7 @@ def start(function, out):
     return subprocess.Popen(
         [sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
 
 
 def train_slowly(out):
@@ -563,7 +562,7 @@ def test_an_interrupt_finishes_the_step_saves_and_then_stops(tmp_path, whole):
 
 TRACED = {
     "loop": ("train/loop.py", "train/folder.py", "train/log.py", "train/checkpoint.py"),
-    "files": ("minidl/serialize.py",),
+    "files": ("minidl/files/serialize.py",),
 }
 
 

@@ -13,7 +13,7 @@ from minidl import Tensor, nn, no_grad
 from minidl.errors import ArgumentError, ShapeError
 from minidl.models.unet import UNet, border, centre_crop, input_size_for, input_sizes, output_size
 from minidl.optim import Adam
-from minidl.segmentation import (
+from minidl.tasks.segmentation import (
     ConfusionMatrix,
     mirrored_mean,
     overlap_tile,

@@ -7,8 +7,14 @@ import pytest
 
 import minidl
 from minidl.models.vgg import VGG
-from minidl.models.zeiler_fergus import RULES
-from minidl.unit_masking import Found, activation_lost, rivals, strongest_pixels, telling_units
+from minidl.tasks.units.masking import (
+    Found,
+    activation_lost,
+    rivals,
+    strongest_pixels,
+    telling_units,
+)
+from minidl.tasks.units.projection import RULES
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def test_a_unit_that_uses_one_pixel_loses_all_where_it_is_pointed_at(vgg):
     images[:, 1] = 0.01
     found = telling_units(vgg, images, "relu1_1", 1)
     found = Found("relu1_1", [0], found.best if found.units == [0] else
-                  telling_units(vgg, images, "relu1_1", 4).best)  # fmt: skip
+                  telling_units(vgg, images, "relu1_1", 4).best)
     lost = activation_lost(vgg, images, found, share=0.1, seed=0)
     for rule in RULES:
         assert lost[rule] > 0.9

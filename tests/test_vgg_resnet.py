@@ -15,14 +15,14 @@ import pytest
 
 import minidl
 import minidl.functional as F
-from minidl import Tensor, nn, no_grad, pretrained
-from minidl.errors import ArgumentError, CheckpointError, DataError
+from minidl import Tensor, nn, no_grad
+from minidl.errors import ArgumentError, CheckpointError, DataError, MissingExtraError
+from minidl.files import pretrained
+from minidl.files.pretrained import download, load_weights, verify
+from minidl.files.serialize import save_arrays, save_tree
 from minidl.models.resnet import BLOCKS_18, BLOCKS_34, ResNet, resnet18, resnet34
 from minidl.models.vgg import STAGES_16, STAGES_19, VGG, normalise, vgg16, vgg19
 from minidl.nn import init
-from minidl.pretrained import download, load_weights, verify
-from minidl.serialize import save_arrays, save_tree
-from minidl.train.extras import MissingExtraError
 from tests import strict_cupy
 from tests.torch_writer import saved, zip_file
 
@@ -52,7 +52,7 @@ def undrawn(monkeypatch):
         (resnet18, 11_689_512), (resnet34, 21_797_672),
     ],
     ids=["vgg16", "vgg19", "vgg16_bn", "vgg19_bn", "resnet18", "resnet34"],
-)  # fmt: skip
+)
 def test_networks_have_the_published_number_of_parameters(undrawn, build, count):
     assert sum(p.size for p in build().parameters()) == count
 
@@ -104,10 +104,10 @@ def test_sizes_at_224_are_those_of_the_tables():
         layers = resnet.taps(x, resnet.layer_names)
     assert [t.shape[1:] for t in pools.values()] == [
         (1, 112, 112), (2, 56, 56), (4, 28, 28), (8, 14, 14), (8, 7, 7)
-    ]  # fmt: skip
+    ]
     assert [t.shape[1:] for t in list(layers.values())[2:]] == [
         (1, 112, 112), (1, 56, 56), (1, 56, 56), (2, 28, 28), (4, 14, 14), (8, 7, 7), (8, 1, 1)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("build", [narrow_vgg, narrow_resnet])
@@ -367,11 +367,11 @@ def torch_vgg(torch, stages=STAGES_16, batch_norm=False, width=64, hidden=4096, 
         layers.append(torch.nn.MaxPool2d(2, 2))
     linear, relu, drop = torch.nn.Linear, torch.nn.ReLU, torch.nn.Dropout
     classifier = [linear(inputs * 49, hidden), relu(), drop(), linear(hidden, hidden), relu(),
-                  drop(), linear(hidden, num_classes)]  # fmt: skip
+                  drop(), linear(hidden, num_classes)]
     return torch.nn.Sequential(OrderedDict(
         features=torch.nn.Sequential(*layers), avgpool=torch.nn.AdaptiveAvgPool2d((7, 7)),
         flatten=torch.nn.Flatten(), classifier=torch.nn.Sequential(*classifier),
-    ))  # fmt: skip
+    ))
 
 
 def torch_resnet(torch, blocks=(2, 2, 2, 2), width=64, num_classes=1000):
@@ -392,16 +392,16 @@ def torch_resnet(torch, blocks=(2, 2, 2, 2), width=64, num_classes=1000):
             return torch.relu(inner + (self.downsample(x) if hasattr(self, "downsample") else x))
 
     parts = {"conv1": conv(3, width, 7, 2, 3), "bn1": norm(width), "relu": torch.nn.ReLU(),
-             "maxpool": torch.nn.MaxPool2d(3, 2, 1)}  # fmt: skip
+             "maxpool": torch.nn.MaxPool2d(3, 2, 1)}
     inputs = width
     for i, count in enumerate(blocks):
         outputs, stride = width * 2**i, 1 if i == 0 else 2
         layers = [Block(inputs if j == 0 else outputs, outputs, stride if j == 0 else 1)
-                  for j in range(count)]  # fmt: skip
+                  for j in range(count)]
         parts[f"layer{i + 1}"] = torch.nn.Sequential(*layers)
         inputs = outputs
     parts |= {"avgpool": torch.nn.AdaptiveAvgPool2d(1), "flatten": torch.nn.Flatten(),
-              "fc": torch.nn.Linear(inputs, num_classes)}  # fmt: skip
+              "fc": torch.nn.Linear(inputs, num_classes)}
     return torch.nn.Sequential(OrderedDict(parts))
 
 
@@ -429,7 +429,7 @@ def check_agreement(torch, theirs, ours, path, x: Tensor, zipped: bool = True) -
 def test_vgg_equals_pytorchs(stages, batch_norm, zipped, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     options = {"stages": stages, "batch_norm": batch_norm, "width": 6, "hidden": 16,
-               "num_classes": 5}  # fmt: skip
+               "num_classes": 5}
     theirs, ours = torch_vgg(torch, **options), VGG(**options)
     check_agreement(torch, theirs, ours, tmp_path / "vgg.pth", images(2, 45, 50), zipped)
 

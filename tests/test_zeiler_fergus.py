@@ -11,7 +11,7 @@ from minidl import Tensor, nn
 from minidl.data import ArrayDataset
 from minidl.errors import ArgumentError, ShapeError
 from minidl.models.vgg import VGG
-from minidl.models.zeiler_fergus import RULES, project, strongest
+from minidl.tasks.units.projection import RULES, project, strongest
 from tests import strict_cupy
 
 LAYERS = ("conv1_2", "relu1_2", "pool1", "conv2_1", "relu2_2", "pool2", "relu3_1")
@@ -107,7 +107,7 @@ def down_by_loops(module, x: np.ndarray, signal: np.ndarray, rule: str) -> np.nd
     else:
         for at in np.ndindex(c, h, w):
             passes = {"deconvnet": signal[at] > 0, "gradient": x[at] > 0,
-                      "guided": signal[at] > 0 and x[at] > 0}  # fmt: skip
+                      "guided": signal[at] > 0 and x[at] > 0}
             below[at] = signal[at] if passes[rule] else 0
     return below
 

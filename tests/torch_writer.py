@@ -24,7 +24,7 @@ NAMES = {
     "float64": "DoubleStorage", "float32": "FloatStorage", "float16": "HalfStorage",
     "int64": "LongStorage", "int32": "IntStorage", "int16": "ShortStorage",
     "int8": "CharStorage", "uint8": "ByteStorage", "bool": "BoolStorage",
-}  # fmt: skip
+}
 
 
 class Saved(NamedTuple):

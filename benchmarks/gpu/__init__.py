@@ -9,7 +9,7 @@ process of its own with a time limit, so that none takes the others with it.
 | file | what |
 |---|---|
 | ``check.py`` | the steps, one after the other; the summary |
-| ``tree.py`` | finds ``minidl.models`` and ``minidl.kernels`` without an installation |
+| ``tree.py`` | finds minidl without an installation |
 | ``report.py`` | rows: what a step found out, kept from the moment that it is known |
 | ``facts.py`` | the machine: versions, clocks, bandwidth; every kernel compiled |
 | ``correct.py`` | every rung equals NumPy; derivatives; models train as on the CPU |

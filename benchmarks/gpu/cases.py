@@ -82,7 +82,7 @@ CONVOLUTIONS = [
     Conv("last layer of VDSR", 64,  64,   1,  41, 3, 1, 1, (1.0, 1.0, 1.5), (1.0, 1.0, 1.5)),
     Conv("1x1", 16, 256,  64,  64, 1, 1, 0, (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)),
     Conv("SegNet, level 1", 8,  64,  64, 360, 3, 1, 1, (0.9, 0.9, 1.1), (3.0, 3.0, 3.0)),
-]  # fmt: skip
+]
 """The tf32 race is run for the first ones when all strict ones are done."""
 
 TF32 = 4
@@ -124,7 +124,7 @@ LAYERS = [
           {"x": (65536, 1024), "weight": (1024,), "bias": (1024,)}, 1.6),
     Layer("gram, 128 channels", gram, {"x": (4, 128, 256, 256)}, 1.3),
     Layer("relu", lambda F, x: F.relu(x), {"x": MAP}, 1.3),
-]  # fmt: skip
+]
 """One line each, run by both libraries; forward and backward."""
 
 
@@ -193,7 +193,7 @@ def models() -> dict[str, Trial]:
         "pytorch/examples' transformer": (lambda: TransformerNet(width=4), (3, 32, 32), 1.0),
         "CRN": (lambda: CRN(16, classes=3, width=1 / 64), (3, 16, 32), 1 / 255),
         "DeePSiM's autoencoder": (lambda: DeepsimAutoencoder(32, width=1 / 8), (3, 32, 32), 1.0),
-    }  # fmt: skip
+    }
     return {
         "autoencoder, fully connected": Trial(lambda: mlp_autoencoder(image)),
         "autoencoder, convolutional": Trial(lambda: conv_autoencoder(image)),
@@ -214,7 +214,7 @@ def models() -> dict[str, Trial]:
         },
         "chairs": Trial(lambda: TwoStreams(4, size=32, width=1 / 16), (3, 32, 32),
                         tolerance=1e-3, loss=drawn_chairs),
-    }  # fmt: skip
+    }
 
 
 def away_from_grey(model: Any, images: Any, scale: float) -> Any:
@@ -233,10 +233,10 @@ def drawn_chairs(model: Any, images: Any) -> Any:
 def answers() -> dict[str, Callable[[str], Any]]:
     """What is computed with models and not by training them: by device, an array."""
     from minidl import manual_seed
-    from minidl.models.gatys import stylise
     from minidl.models.vgg import VGG
-    from minidl.models.zeiler_fergus import project
-    from minidl.perceptual import random_features
+    from minidl.tasks.perceptual import random_features
+    from minidl.tasks.perceptual.stylise import stylise
+    from minidl.tasks.units.projection import project
 
     pictures = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
 

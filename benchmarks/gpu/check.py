@@ -136,7 +136,7 @@ def written(out: Path, rows: list[dict[str, Any]], ends: dict[str, str]) -> Path
     names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
     path = next(p for p in (out / f"{name}.json" for name in names) if not p.exists())
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tree.ROOT, capture_output=True,
-                            text=True, check=False).stdout.strip()  # fmt: skip
+                            text=True, check=False).stdout.strip()
     content = {"date": date, "gpu": gpu, "commit": commit or None, "steps": ends, "rows": rows}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path

@@ -71,9 +71,9 @@ class Buffers:
     def sides(self, letter: str, mode: str) -> list[Side]:
         """minidl, and PyTorch in both layouts."""
         from benchmarks.gpu import rival
-        from minidl import ladder
+        from minidl.compute.windows import windows_over
+        from minidl.cuda import ladder
         from minidl.kernels import conv
-        from minidl.windows import windows_over
 
         case, op, sets = self.case, f"conv2d_{letter}", self.count
         steps = {"stride": case.stride, "padding": case.padding}
@@ -94,8 +94,8 @@ class Buffers:
 
     def rung(self, letter: str) -> str:
         """The rung that minidl uses in strict mode."""
-        from minidl.ladder import rung_for
-        from minidl.windows import windows_over
+        from minidl.compute.windows import windows_over
+        from minidl.cuda.ladder import rung_for
 
         case = self.case
         steps = {"stride": case.stride, "padding": case.padding}
@@ -134,7 +134,7 @@ def _corner(
         predicted=case.predicted(mode, letter), **ratio, errors=errors, tflops=rate, rung=rung,
         ms={side: found.ms(side) for side in found.times}, in_graph=found.in_graph, note=found.note,
         sets=buffers.count, shapes=case.shapes, best=best,
-    )  # fmt: skip
+    )
 
 
 def poison(bytes_: int) -> None:

@@ -19,7 +19,7 @@ DTYPES = ("float32", "float64")
 
 def kernels(rows: Rows) -> None:
     """Each rung on each case that it fits, in both types: near NumPy, and twice the same bits."""
-    from minidl.ladder import ladders
+    from minidl.cuda.ladder import ladders
 
     done = rows.done()
     for rung in (rung for ladder in ladders().values() for rung in ladder):
@@ -54,7 +54,7 @@ def _rung(rows: Rows, rung: Any) -> None:
                 wrong.append(f"{case.setting}, {dtype}: other bits at the second time")
     told = ", ".join(f"{dtype} {error:.0e}" for dtype, error in errors.items())
     rows.add(rung.name, not wrong, f"{count} cases, {told}" + "".join(f"; {w}" for w in wrong[:3]),
-             errors=errors, cases=count, wrong=wrong)  # fmt: skip
+             errors=errors, cases=count, wrong=wrong)
 
 
 def called(function: Callable[..., Any], arrays: Any, settings: Any) -> tuple[np.ndarray, ...]:
@@ -91,7 +91,7 @@ def gradients(rows: Rows) -> None:
         with rows.judged(sample.name):
             errors = [on_both(sample, order) for order in (1, 2) if order <= sample.orders]
             rows.add(sample.name, True, "orders 1 and 2 off by at most "
-                     + ", ".join(f"{error:.0e}" for error in errors), errors=errors)  # fmt: skip
+                     + ", ".join(f"{error:.0e}" for error in errors), errors=errors)
     if left_out:
         rows.add("left out", None, f"no time for {len(left_out)}: {', '.join(left_out[:8])} ...")
 

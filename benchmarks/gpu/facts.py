@@ -52,7 +52,7 @@ def _gpu(rows: Rows) -> None:
         "multiprocessors": about["multiProcessorCount"], "l2_bytes": about["l2CacheSize"],
         "memory_bytes": about["totalGlobalMem"],
         "capability": cupy.cuda.Device(0).compute_capability,
-    }  # fmt: skip
+    }
     told = ", ".join(f"{key} {value}" for key, value in numbers.items())
     rows.add("GPU", None, f"{name}, {told}", gpu=name, **numbers)
 
@@ -61,13 +61,13 @@ def _versions(rows: Rows) -> None:
     import cupy
     import torch
 
-    from minidl import nvrtc
+    from minidl.cuda import nvrtc
 
     numbers = {
         "cupy": cupy.__version__, "torch": torch.__version__, "cuda_of_torch": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(), "nvrtc": nvrtc.available(),
         "driver_speaks": cupy.cuda.runtime.driverGetVersion(), "numpy": _installed("numpy"),
-    }  # fmt: skip
+    }
     rows.add("versions", None, ", ".join(f"{k} {v}" for k, v in numbers.items()), **numbers)
 
 
@@ -82,9 +82,9 @@ def _compiled(rows: Rows) -> None:
     """Every file for this GPU and both types, side by side: later steps find them compiled."""
     import cupy
 
-    from minidl import nvrtc
-    from minidl.cuda_text import shipped, whole_text
-    from minidl.gpu import architecture
+    from minidl.cuda import nvrtc
+    from minidl.cuda.gpu import architecture
+    from minidl.cuda.source import shipped, whole_text
 
     if not nvrtc.available():
         rows.add("compiled", None, "NVRTC is not installed as a wheel: CuPy will compile")
@@ -108,7 +108,7 @@ def _compiled(rows: Rows) -> None:
         "compiled", not spilled,
         f"{len(found)} files for {arch} in {seconds:.1f} s, bytes spilled: {spilled or 'none'}",
         seconds=seconds, each={name: s for name, s, _ in found}, spilled=spilled,
-    )  # fmt: skip
+    )
 
 
 def _bandwidth(rows: Rows) -> None:

@@ -23,10 +23,10 @@ ROUNDS = 5
 
 def ladders(rows: Rows) -> None:
     """Each op on one call that gives a GPU enough to do; its rungs take turns."""
-    import minidl.ladder
+    import minidl.cuda.ladder
 
     done = rows.done()
-    for op, rungs in minidl.ladder.ladders().items():
+    for op, rungs in minidl.cuda.ladder.ladders().items():
         if rows.left() < 3:
             rows.add(op, None, "left out: no time")
         elif op not in done:
@@ -36,7 +36,7 @@ def ladders(rows: Rows) -> None:
 
 def case_of(op: str) -> Any:
     """The call that is timed; convolutions get what they are given in a network: channels last."""
-    from minidl.kernels_command import sizing
+    from minidl.commands.kernels import sizing
 
     sizes = dict(sizing.LARGE[op.split("_")[0]])
     if op.startswith("conv2d"):
@@ -46,8 +46,8 @@ def case_of(op: str) -> Any:
 
 def _op(rows: Rows, op: str, rungs: list[Any]) -> None:
     from benchmarks.gpu.timing import Side, burst
+    from minidl.commands.kernels import bench
     from minidl.kernels.cases import moved
-    from minidl.kernels_command import benching
 
     case = case_of(op)
     arrays, settings = moved(case.call("float32"), "cuda")
@@ -65,13 +65,13 @@ def _op(rows: Rows, op: str, rungs: list[Any]) -> None:
         for name, side in sides.items():
             times[name].append(burst(side, counts[name]))
     found = {name: median(each) for name, each in times.items()}
-    gpu, today = benching.gpu_name(), date.today()
-    timed = [benching.Timed(rung, case, "float32", gpu, found.get(rung.name), reasons[rung.name])
-             for rung in rungs]  # fmt: skip
+    gpu, today = bench.gpu_name(), date.today()
+    timed = [bench.Timed(rung, case, "float32", gpu, found.get(rung.name), reasons[rung.name])
+             for rung in rungs]
     told = ", ".join(f"{name} {ms:.3g}" for name, ms in found.items())
     rows.add(op, None, f"ms: {told}", ms=found, why_not={k: v for k, v in reasons.items() if v},
-             setting=case.setting, file=benching.path_of(rungs[0]).name, gpu=gpu,
-             cells=benching.cells(timed, today))  # fmt: skip
+             setting=case.setting, file=bench.path_of(rungs[0]).name, gpu=gpu,
+             cells=bench.cells(timed, today))
 
 
 def tables(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
@@ -82,7 +82,7 @@ def tables(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
             for rung, text in row["cells"].items():
                 files.setdefault(row["file"], {}).setdefault(rung, []).append(text)
     return {file: {rung: _joined(texts) for rung, texts in cells.items()}
-            for file, cells in files.items()}  # fmt: skip
+            for file, cells in files.items()}
 
 
 def _joined(texts: list[str]) -> str:
@@ -100,8 +100,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, required=True, metavar="RESULT.json")
     result = parser.parse_args().write
     tree.use()
-    from minidl.cuda_text import folder
-    from minidl.kernels_command.header import write_measured
+    from minidl.commands.kernels.header import write_measured
+    from minidl.cuda.source import folder
 
     for file, cells in tables(json.loads(result.read_text())["rows"]).items():
         write_measured(folder() / file, cells)

@@ -22,7 +22,7 @@ def main(seconds: float) -> None:
     tree.use()
     import cupy
 
-    from minidl.ladder import ladders
+    from minidl.cuda.ladder import ladders
 
     cupy.cuda.set_allocator(None)
     start, count = time.monotonic(), 0

@@ -58,7 +58,7 @@ def _layer(rows: Rows, case: Layer, pace: Pace) -> None:
         predicted=case.predicted, **ratio, ms={name: found.ms(name) for name in found.times},
         errors=results, shapes=dict(case.shapes), in_graph=found.in_graph, note=found.note,
         best=best,
-    )  # fmt: skip
+    )
 
 
 class Theirs:
@@ -116,7 +116,7 @@ class Ours:
         self.wanted = [
             t.requires_grad_() for name, t in self.tensors.items()
             if theirs.tensors[name].requires_grad
-        ]  # fmt: skip
+        ]
         self.upstream = minidl.Tensor(cupy.from_dlpack(theirs.upstream))
 
     def run(self, _: int) -> Any:

@@ -61,4 +61,4 @@ def _looked(rows: Rows, program: str, tool: str, last: str, seconds: float) -> N
         return
     errors, (count, all_) = int(counted[-1]), launched[-1]
     rows.add(tool, errors == 0, f"{errors} found in {count} of {all_} rungs", errors=errors,
-             output=text.splitlines()[:60] if errors else [])  # fmt: skip
+             output=text.splitlines()[:60] if errors else [])

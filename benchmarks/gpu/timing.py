@@ -96,7 +96,7 @@ def race(sides: list[Side], pace: Pace = Pace()) -> Race:
         replays = {side.name: graph(side, min(counts[side.name], 200)) for side in sides}
         return Race(turns(replays, pace), in_graph=True,
                     note=", ".join(f"{name} {found.ms(name):.3f} ms outside of a graph"
-                                   for name in found.times))  # fmt: skip
+                                   for name in found.times))
     except Exception as error:  # what cannot be captured is timed with the CPU in between
         found.note = f"not in a graph: {type(error).__name__}: {str(error).splitlines()[0]}"
         return found

@@ -39,7 +39,7 @@ def networks() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]:
             lambda: conv_vae(colour, channels=(32, 64, 128, 256)), (128, *colour), 3.0),
         "VAE, convolutional, 1024x3x64x64": (
             lambda: conv_vae(colour, channels=(32, 64, 128, 256)), (1024, *colour), 1.5),
-    }  # fmt: skip
+    }
 
 
 def training(rows: Rows, pace: Pace = Pace(rounds=5)) -> None:  # noqa: B008
@@ -84,7 +84,7 @@ def _network(rows: Rows, name: str, build: Any, shape: Any, predicted: float, pa
         + ", ".join(f"{who} {found.ms(who):.3f}" for who in legs if who != "minidl"),
         predicted=predicted, **found.ratio("minidl", "PyTorch"), batch=shape, note=note,
         ms={who: found.ms(who) for who in legs}, queued_ms=queued,
-    )  # fmt: skip
+    )
 
 
 def _leg(step: Callable[[int], Any]) -> Callable[[], float]:

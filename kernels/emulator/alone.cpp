@@ -1,5 +1,5 @@
 // A program that runs one launch: what ThreadSanitizer and AddressSanitizer need, since they want a process of
-// their own. minidl/emulator/sanitize.py starts it with a folder's name.
+// their own. minidl/cuda/emulator/sanitize.py starts it with a folder's name.
 //
 //     folder/job      a line "kernel grid block shared", then the arguments: each a line, then its bytes
 //                         array name bytes      value name bytes      same name number (an array given before)

@@ -18,7 +18,7 @@ namespace emulator {
 
 constexpr unsigned ALL = 0xffffffffu;
 
-struct Tally {  // of one site; Python reads these (minidl/emulator/watching.py)
+struct Tally {  // of one site; Python reads these (minidl/cuda/emulator/watching.py)
     int line, space, access, size;
     long long requests, moved, ideal;
 };

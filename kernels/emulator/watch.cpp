@@ -9,7 +9,7 @@
 //     how the accesses of a warp's lanes lie together                                (traffic.hpp)
 //
 // Python says beforehand where the arguments lie and which line each stretch of code belongs to, and reads what
-// was found afterwards (minidl/emulator/watching.py).
+// was found afterwards (minidl/cuda/emulator/watching.py).
 #include <algorithm>
 #include <cstring>
 #include <deque>

@@ -1,4 +1,4 @@
-// Sliding windows, as in minidl/windows.py: tap (k, l) of window (i, j) lies on the pixel
+// Sliding windows, as in minidl/compute/windows.py: tap (k, l) of window (i, j) lies on the pixel
 //
 //     h = i * stride_h + k * dilation_h - padding_h        (and so w from j, l)
 //

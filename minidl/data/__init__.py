@@ -1,13 +1,20 @@
 """Data: datasets, loaders, transforms, and readers that do not trust their files."""
 
 from minidl.data import transforms
-from minidl.data.cells import cell_images
-from minidl.data.chairs import TransformedChairs, chair_images
-from minidl.data.ct_slices import ct_slices
 from minidl.data.dataset import ArrayDataset, Dataset, Subset, random_split, shuffled_rounds
-from minidl.data.idx import read_idx, write_idx
+from minidl.data.drawn.cells import cell_images
+from minidl.data.drawn.chairs import TransformedChairs, chair_images
+from minidl.data.drawn.scenes import street_scenes
+from minidl.data.drawn.slices import ct_slices
+from minidl.data.drawn.stereo import StereoScenes, stereo_scenes
+from minidl.data.drawn.whirls import whirls
 from minidl.data.images import ImageFolder, read_image
-from minidl.data.kitti import (
+from minidl.data.loader import DataLoader
+from minidl.data.readers.camvid import camvid, camvid_colours
+from minidl.data.readers.digits import digits
+from minidl.data.readers.idx import read_idx, write_idx
+from minidl.data.readers.isbi import isbi2012, read_stack
+from minidl.data.readers.kitti import (
     StereoPairs,
     focal_and_baseline,
     kitti_drives,
@@ -18,20 +25,8 @@ from minidl.data.kitti import (
     read_disparity,
     read_points,
 )
-from minidl.data.legend import CAMVID, CELLS, VOC, Legend
-from minidl.data.loader import DataLoader
-from minidl.data.mnist_files import has_mnist, mnist
-from minidl.data.photographs import photographs
-from minidl.data.scenes import street_scenes
-from minidl.data.segmentation import (
-    LabelledImages,
-    camvid,
-    camvid_colours,
-    isbi2012,
-    read_labels,
-    read_stack,
-    voc2012,
-)
-from minidl.data.sklearn_digits import digits
-from minidl.data.stereo_scenes import StereoScenes, stereo_scenes
-from minidl.data.whirls import whirls
+from minidl.data.readers.labelled import LabelledImages, read_labels
+from minidl.data.readers.legend import CAMVID, CELLS, VOC, Legend
+from minidl.data.readers.mnist import has_mnist, mnist
+from minidl.data.readers.photographs import photographs
+from minidl.data.readers.voc import voc2012

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minidl.compute.windows import pair
 from minidl.data.dataset import Transform
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
-from minidl.windows import pair
 
 Rng = np.random.Generator
 

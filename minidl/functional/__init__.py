@@ -19,6 +19,7 @@ from minidl.functional.conv import conv2d, conv_transpose2d
 from minidl.functional.dropout import dropout, dropout2d
 from minidl.functional.embedding import embedding, one_hot
 from minidl.functional.gram import gram_matrix, total_variation
+from minidl.functional.grid_sample import affine_grid, grid_sample
 from minidl.functional.index import getitem, take, take_along_axis
 from minidl.functional.likelihood import (
     bernoulli_log_likelihood,
@@ -77,7 +78,6 @@ from minidl.functional.pool import (
 )
 from minidl.functional.reduce import logsumexp, max, mean, min, std, sum, var
 from minidl.functional.resample import interpolate, pixel_shuffle, pixel_unshuffle
-from minidl.functional.sample import affine_grid, grid_sample
 from minidl.functional.shape import (
     broadcast_to,
     cat,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, message
 from minidl.functional.pointwise import erf, erf_of, exp, floating, pow, square, where
 from minidl.kinds import Pointwise

@@ -3,20 +3,21 @@
 conv2d is corner y of T(x, w, y) = sum x * w * y, conv_transpose2d is corner x
 with the same weight array, and the third corner is the weights' gradient. So
 each is the others' derivative, to every order, and there is one geometry
-(``minidl.windows``) and one sum (``minidl.reference.conv``).
+(``minidl.compute.windows``) and one sum (``minidl.compute.reference.conv``).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from minidl import compute
-from minidl.compute import Array
+from minidl.compute import reference
+from minidl.compute.arrays import Array
+from minidl.compute.dispatch import run
+from minidl.compute.windows import Windows, transposed_windows, windows_over
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.shape import reshape, unsqueeze
-from minidl.kinds import Bilinear, Linear
+from minidl.kinds import Bilinear
 from minidl.tensor import Tensor, as_tensor, match
-from minidl.windows import Windows, transposed_windows, windows_over
 
 Ints = int | tuple[int, int]
 
@@ -31,27 +32,13 @@ class Conv2d(Bilinear):
         self.windows, self.groups = windows, groups
 
     def corner_x(self, w: Array, y: Array) -> Array:
-        return compute.run("conv2d_x", w, y, windows=self.windows, groups=self.groups)
+        return run(reference.conv2d_x, w, y, windows=self.windows, groups=self.groups)
 
     def corner_w(self, x: Array, y: Array) -> Array:
-        return compute.run("conv2d_w", x, y, windows=self.windows, groups=self.groups)
+        return run(reference.conv2d_w, x, y, windows=self.windows, groups=self.groups)
 
     def corner_y(self, x: Array, w: Array) -> Array:
-        return compute.run("conv2d_y", x, w, windows=self.windows, groups=self.groups)
-
-
-class Arrange(Linear):
-    """The identity, into the memory layout that convolution works in.
-
-    Its gradient is the identity, into that layout too. So x is rearranged once for
-    corners y and w, and the gradient of y once for corners x and w.
-    """
-
-    def apply(self, x: Array) -> Array:
-        return compute.run("arranged", x)
-
-    def adjoint(self, y: Array) -> Array:
-        return compute.run("arranged", y)
+        return run(reference.conv2d_y, x, w, windows=self.windows, groups=self.groups)
 
 
 def conv2d(
@@ -108,8 +95,8 @@ def conv2d(
             )
         )
     windows = windows_over("conv2d", x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    y = Conv2d(windows, groups).corner("y")(_arranged(x, groups), weight)
-    return _biased("conv2d", _arranged(y, groups), bias)
+    y = Conv2d(windows, groups).corner("y")(x, weight)
+    return _biased("conv2d", y, bias)
 
 
 def conv_transpose2d(
@@ -172,12 +159,8 @@ def conv_transpose2d(
     windows = transposed_windows(
         "conv_transpose2d", x.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation
     )
-    y = Conv2d(windows, groups).corner("x")(weight, _arranged(x, groups))
-    return _biased("conv_transpose2d", _arranged(y, groups), bias)
-
-
-def _arranged(x: Tensor, groups: int) -> Tensor:
-    return Arrange()(x) if groups == 1 else x
+    y = Conv2d(windows, groups).corner("x")(weight, x)
+    return _biased("conv_transpose2d", y, bias)
 
 
 def _check_axes(who: str, x: Tensor, weight: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minidl.compute import xp_of
+from minidl.compute.arrays import xp_of
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.index import take
 from minidl.functional.pointwise import where

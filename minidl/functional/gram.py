@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minidl import compute
-from minidl.compute import Array
+from minidl.compute import reference
+from minidl.compute.arrays import Array
+from minidl.compute.dispatch import run
 from minidl.errors import ShapeError
 from minidl.functional.pointwise import abs, pow
 from minidl.functional.reduce import sum
@@ -24,13 +25,13 @@ class Inner(Bilinear):
     letters = ("a", "b", "y")
 
     def corner_a(self, b: Array, y: Array) -> Array:
-        return compute.run("gram_a", b, y)
+        return run(reference.gram_a, b, y)
 
     def corner_b(self, a: Array, y: Array) -> Array:
-        return compute.run("gram_b", a, y)
+        return run(reference.gram_b, a, y)
 
     def corner_y(self, a: Array, b: Array) -> Array:
-        return compute.run("gram_y", a, b)
+        return run(reference.gram_y, a, b)
 
 
 def gram_matrix(x: Any, normalize: bool = False) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, DtypeError, message
 from minidl.kinds import Linear
 from minidl.tensor import Tensor, as_tensor

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.functional.activation import sigmoid
 from minidl.functional.pointwise import exp, floating, square
 from minidl.kinds import Pointwise

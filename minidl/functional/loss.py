@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.activation import softplus
 from minidl.functional.index import take_along_axis

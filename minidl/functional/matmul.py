@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minidl.compute import Array
+from minidl.compute.arrays import Array
 from minidl.errors import ShapeError, message
 from minidl.functional.shape import reshape, unsqueeze
 from minidl.kinds import Bilinear, Broadcast

@@ -15,9 +15,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minidl import compute
 from minidl.autograd import Op
-from minidl.compute import Array, xp_of
+from minidl.compute import reference
+from minidl.compute.arrays import Array, xp_of
+from minidl.compute.dispatch import run
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.pointwise import pow, square
 from minidl.functional.reduce import mean, sum
@@ -32,7 +33,7 @@ class Normalize(Op):
         self.axes, self.eps = axes, eps
 
     def forward(self, x: Array) -> Array:
-        y, self.inverse = compute.run("normalize", x, axes=self.axes, eps=self.eps)
+        y, self.inverse = run(reference.normalize, x, axes=self.axes, eps=self.eps)
         return y
 
     def vjp_x(self, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ class NormalizeAdjoint(Op):
         self.axes = axes
 
     def forward(self, arrived: Array, y: Array, inverse: Array) -> Array:
-        return compute.run("normalize_adjoint", arrived, y, inverse, axes=self.axes)
+        return run(reference.normalize_adjoint, arrived, y, inverse, axes=self.axes)
 
     def vjp_arrived(self, grad: Tensor, y: Tensor, inverse: Tensor) -> Tensor:
         return NormalizeAdjoint(self.axes)(grad, y, inverse)

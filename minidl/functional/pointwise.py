@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl import compute
-from minidl.compute import Array, xp_of
+from minidl.compute import arrays
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, message
 from minidl.kinds import Linear, Multiply, Pointwise
 from minidl.tensor import Tensor, as_tensor, default_dtype, match
@@ -394,10 +394,10 @@ class Move(Linear):
         self.source, self.target = source, target
 
     def apply(self, x: Array) -> Array:
-        return compute.to_device(x, self.target)
+        return arrays.to_device(x, self.target)
 
     def adjoint(self, y: Array) -> Array:
-        return compute.to_device(y, self.source)
+        return arrays.to_device(y, self.source)
 
 
 class Clone(Linear):

@@ -2,22 +2,23 @@
 
     max_pool2d     index = argmax of each window, then pick
     max_unpool2d   put, the adjoint of pick
-    avg_pool2d     resampling with equal weights (``minidl.taps.means``)
+    avg_pool2d     resampling with equal weights (``minidl.compute.taps.means``)
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from minidl import compute, taps
-from minidl.compute import Array
+from minidl.compute import reference, taps
+from minidl.compute.arrays import Array
+from minidl.compute.dispatch import run
+from minidl.compute.windows import pair, windows_over
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.index import Slice
 from minidl.functional.resample import resample
 from minidl.functional.shape import reshape, unsqueeze
 from minidl.kinds import Linear, Transposed
 from minidl.tensor import Tensor, as_tensor
-from minidl.windows import pair, windows_over
 
 Ints = int | tuple[int, int]
 
@@ -29,10 +30,10 @@ class PickWindows(Linear):
         self.index, self.size = index, size
 
     def apply(self, x: Array) -> Array:
-        return compute.run("pick_windows", x, self.index)
+        return run(reference.pick_windows, x, self.index)
 
     def adjoint(self, y: Array) -> Array:
-        return compute.run("put_windows", y, self.index, size=self.size)
+        return run(reference.put_windows, y, self.index, size=self.size)
 
 
 def max_pool2d(
@@ -81,7 +82,7 @@ def max_pool2d(
         "max_pool2d", x.shape[2:], kernel, kernel if stride is None else stride, padding,
         dilation, ceil_mode
     )
-    index = compute.run("max_pool2d_index", x.data, windows=windows)
+    index = run(reference.max_pool2d_index, x.data, windows=windows)
     y = PickWindows(index, windows.image)(x)
     return (y, Tensor(index)) if return_indices else y
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Op
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.index import take_along_axis
 from minidl.functional.pointwise import exp, floating, sqrt, square, where

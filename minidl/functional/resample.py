@@ -1,6 +1,6 @@
 """Resizing images: a table of taps per axis, and one linear map that applies them.
 
-The modes of ``interpolate`` differ in their tables alone (``minidl.taps``).
+The modes of ``interpolate`` differ in their tables alone (``minidl.compute.taps``).
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minidl import compute, taps
-from minidl.compute import Array
+from minidl.compute import reference, taps
+from minidl.compute.arrays import Array
+from minidl.compute.dispatch import run
+from minidl.compute.taps import Taps
+from minidl.compute.windows import pair
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.shape import permute, reshape, unsqueeze
 from minidl.kinds import Linear
-from minidl.taps import Taps
 from minidl.tensor import Tensor, as_tensor
-from minidl.windows import pair
 
 MODES = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
 
@@ -27,7 +28,7 @@ class Resample(Linear):
         self.down, self.across = down, across
 
     def apply(self, x: Array) -> Array:
-        return compute.run("resample", x, down=self.down, across=self.across)
+        return run(reference.resample, x, down=self.down, across=self.across)
 
     def adjoint(self, y: Array) -> Array:
         return self.transposed().apply(y)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import Node, Op
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.index import Slice
 from minidl.kinds import Broadcast, Linear

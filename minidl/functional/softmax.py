@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.autograd import Op
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.functional.pointwise import floating
 from minidl.functional.reduce import axes_of, logsumexp, sum
 from minidl.tensor import Tensor

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import minidl.functional as F
+from minidl.compute.windows import pair
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.nn import init
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter, unfilled
 from minidl.tensor import Tensor, as_tensor
-from minidl.windows import pair
 
 Ints = int | tuple[int, int]
 
@@ -103,7 +103,7 @@ class _Convolution(Module):
         return ", ".join(
             [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}",
              f"stride={self.stride}", *(text for shown, text in optional if shown)]
-        )  # fmt: skip
+        )
 
 
 class Conv2d(_Convolution):

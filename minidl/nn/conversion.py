@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute import Array, to_device
+from minidl.compute.arrays import Array, to_device
 from minidl.errors import DtypeError, message
 from minidl.tensor import Tensor
 
@@ -49,3 +49,9 @@ def _converted(array: Array, device: str | None, dtype: np.dtype | None) -> Arra
     if dtype is None or moved.dtype.kind != "f":
         return moved
     return moved.astype(dtype, copy=False)
+
+
+def beside(model: Any, array: np.ndarray) -> Tensor:
+    """The array as a Tensor, on the device where a model's weights are."""
+    weights = next(iter(model.parameters()), None)
+    return Tensor(to_device(array, "cpu" if weights is None else weights.device))

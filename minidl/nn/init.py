@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from minidl.compute import to_device
+from minidl.compute.arrays import to_device
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.random import generator
 from minidl.tensor import Tensor

@@ -93,7 +93,7 @@ class _BatchNorm(_Affine):
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, training, share,
             self.eps
-        )  # fmt: skip
+        )
 
     def extra_repr(self) -> str:
         return (

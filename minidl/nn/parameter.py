@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute import Array
+from minidl.compute.arrays import Array
 from minidl.tensor import Tensor, as_tensor, default_dtype
 
 

@@ -46,7 +46,7 @@ class MaxPool2d(Module):
         return F.max_pool2d(
             x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
             self.return_indices
-        )  # fmt: skip
+        )
 
     def extra_repr(self) -> str:
         return (
@@ -140,7 +140,7 @@ class AvgPool2d(Module):
         return F.avg_pool2d(
             x, self.kernel_size, self.stride, self.padding, self.ceil_mode,
             self.count_include_pad, self.divisor_override
-        )  # fmt: skip
+        )
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.compute import Array, is_array, to_device
+from minidl.compute.arrays import Array, is_array, to_device
 from minidl.errors import CheckpointError, message
 from minidl.tensor import Tensor
 

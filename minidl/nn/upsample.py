@@ -40,14 +40,14 @@ class Upsample(Module):
             tuple(float(s) for s in scale_factor)
             if isinstance(scale_factor, tuple | list)
             else None if scale_factor is None else float(scale_factor)
-        )  # fmt: skip
+        )
         self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, x: Any) -> Tensor:
         return F.interpolate(
             x, self.size, self.scale_factor, self.mode, self.align_corners,
             self.recompute_scale_factor
-        )  # fmt: skip
+        )
 
     def extra_repr(self) -> str:
         name = "size" if self.scale_factor is None else "scale_factor"

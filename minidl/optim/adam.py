@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from minidl.compute import Array, xp_of
+from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError
 from minidl.optim.optimizer import Optimizer, remembered
 

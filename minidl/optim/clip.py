@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from minidl.compute import xp_of
+from minidl.compute.arrays import xp_of
 from minidl.errors import ArgumentError
 from minidl.tensor import Tensor
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minidl.autograd import enable_grad
-from minidl.compute import Array, is_array, xp_of
+from minidl.compute.arrays import Array, is_array, xp_of
 from minidl.errors import ArgumentError, CheckpointError
 from minidl.optim.line_search import Point, strong_wolfe
 from minidl.optim.optimizer import Closure, Optimizer

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.autograd import enable_grad
-from minidl.compute import Array, is_array, to_device, xp_of
+from minidl.compute.arrays import Array, is_array, to_device, xp_of
 from minidl.errors import ArgumentError, CheckpointError, message
 from minidl.nn.parameter import Parameter
 from minidl.tensor import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from minidl.compute import Array
+from minidl.compute.arrays import Array
 from minidl.errors import ArgumentError
 from minidl.optim.optimizer import Optimizer
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from minidl import __version__, random
 from minidl.errors import ArgumentError, CheckpointError, message
-from minidl.serialize import Pathlike, load_tree, save_tree, write_json
+from minidl.files.serialize import load_tree, save_tree, write_json
+from minidl.files.whole import Pathlike
 from minidl.train.history import History
 
 FORMAT = 1

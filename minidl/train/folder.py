@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minidl.serialize import Pathlike, remove_leftovers
+from minidl.files.whole import Pathlike, remove_leftovers
 from minidl.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from minidl.train.log import JsonLines
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from minidl.serialize import json_text
-from minidl.train.extras import import_extra
+from minidl.errors import import_extra
+from minidl.files.serialize import json_text
 
 
 class JsonLines:

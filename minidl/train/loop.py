@@ -13,9 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from minidl.autograd import no_grad
-from minidl.compute import xp_of
+from minidl.compute.arrays import xp_of
 from minidl.errors import ArgumentError, DataError, MinidlError, message
-from minidl.serialize import Pathlike
+from minidl.files.whole import Pathlike
 from minidl.tensor import Tensor
 from minidl.train.folder import RunFolder
 from minidl.train.history import CLOCK, History
@@ -110,7 +110,7 @@ def fit(
         If the checkpoint to resume from cannot be used.
     """
     for name, count in (("epochs", epochs), ("every", every),
-                        ("checkpoint_every", checkpoint_every)):  # fmt: skip
+                        ("checkpoint_every", checkpoint_every)):
         if count is not None and count < 1:
             raise ArgumentError(f"fit: {name} must be at least 1, received {count}")
     if out is None and (resume or checkpoint_every is not None):
@@ -123,7 +123,7 @@ def fit(
     run = _Run(
         model, loader, optimizer, loss, validate, schedule, clip, tuple(callbacks),
         every, checkpoint_every, dict(config or {}), folder,
-    )  # fmt: skip
+    )
     with closing(folder) if folder else nullcontext(), held_interrupt() as interrupt:
         run.begin(resume)
         while run.at.epoch < epochs:
@@ -179,7 +179,7 @@ class _Run:
         self.model.train()
         length = len(self.loader) if hasattr(self.loader, "__len__") else None
         bar = tqdm(total=length, initial=self.at.steps_in_epoch, desc=title,
-                   disable=None if progress else True)  # fmt: skip
+                   disable=None if progress else True)
         with bar:
             for batch in self._batches():
                 start = time.perf_counter()

@@ -6,9 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from minidl.errors import ArgumentError
-from minidl.serialize import replacing
-from minidl.train.extras import import_extra
+from minidl.errors import ArgumentError, import_extra
+from minidl.files.whole import replacing
 from minidl.train.history import CLOCK, History
 
 _NOT_DRAWN = ("event", "epoch", "step", CLOCK)

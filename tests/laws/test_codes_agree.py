@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import minidl
 import minidl.functional as F
-from minidl import Tensor, fast, reference, taps
+from minidl import Tensor
+from minidl.compute import fast, reference, taps
+from minidl.compute.windows import Windows, windows_over
 from minidl.errors import ShapeError
 from minidl.samples import all_samples
-from minidl.windows import Windows, windows_over
 
 SAMPLES = all_samples()
 
@@ -123,7 +124,7 @@ def test_fast_convolution_is_the_same_on_any_number_of_threads(monkeypatch):
     x = rng.standard_normal((6, 32, 40, 40)).astype(np.float32)
     y = rng.standard_normal((6, 16, 40, 40)).astype(np.float32)
     many = fast.conv2d_w(x, y, geometry)
-    monkeypatch.setattr("minidl.fast.threads.count", lambda: 1)
+    monkeypatch.setattr("minidl.compute.threads.count", lambda: 1)
     assert fast.conv2d_w(x, y, geometry).tobytes() == many.tobytes()
 
 
@@ -225,9 +226,9 @@ def test_fast_sampling_equals_the_reference(n, c, points, pixels, count):
     image, weight = rng.standard_normal((n, c, pixels)), rng.standard_normal((n, points, count))
     y = rng.standard_normal((n, c, points))
     for name, arrays, settings in (
-        ("sample_taps_y", (image, weight), {"index": index}),
-        ("sample_taps_image", (weight, y), {"index": index, "pixels": pixels}),
-        ("sample_taps_weight", (image, y), {"index": index}),
+        ("grid_sample_y", (image, weight), {"index": index}),
+        ("grid_sample_image", (weight, y), {"index": index, "pixels": pixels}),
+        ("grid_sample_weight", (image, y), {"index": index}),
     ):
         np.testing.assert_allclose(
             getattr(fast, name)(*arrays, **settings),

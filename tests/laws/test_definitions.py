@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import minidl
 import minidl.functional as F
-from minidl.compute import CODES
+from minidl.compute.dispatch import CODES
 
 either_code = pytest.mark.parametrize("code", CODES)
 Row = Callable[[np.ndarray, int], float]

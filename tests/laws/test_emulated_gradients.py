@@ -11,8 +11,9 @@ import pytest
 
 import minidl
 import minidl.functional as F
-from minidl import emulator, launch, nn, optim
+from minidl import nn, optim
 from minidl.check import compare_sample, measure_sample
+from minidl.cuda import emulator, launch
 from minidl.samples import Sample, all_samples
 
 KERNEL_OPS = {

@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 
 import minidl
 import minidl.functional as F
-from minidl import emulator, reference
-from minidl.compute import to_device
-from minidl.cuda_text import shipped
+from minidl.compute import reference
+from minidl.compute.arrays import to_device
+from minidl.compute.dispatch import run
+from minidl.compute.windows import windows_over
+from minidl.cuda import emulator
+from minidl.cuda.ladder import ladders
+from minidl.cuda.launch import executing
+from minidl.cuda.source import shipped
 from minidl.errors import ShapeError
 from minidl.kernels.agreement import as_tuple, in_double, tolerance
 from minidl.kernels.cases import CASES, cases_of, channels_last, example, moved
-from minidl.ladder import ladders
-from minidl.launch import executing
 from minidl.samples import all_samples
-from minidl.windows import windows_over
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 DTYPES = [np.float32, np.float64]
@@ -174,7 +176,7 @@ def test_convolutions_equal_the_reference(corner, device, drawn):
 SAMPLES = [
     sample for sample in all_samples()
     if any(word in sample.name for word in ("conv", "pool", "interpol", "sample", "norm", "gram"))
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=[sample.name for sample in SAMPLES])
@@ -201,6 +203,6 @@ def test_types_without_kernels_are_left_to_the_reference(dtypes):
     windows = windows_over("test", (4, 4), (4, 4), padding=1)
     launches = []
     with minidl.use_kernels("emulated"), executing(launches.append):
-        y = minidl.compute.run("conv2d_y", x, w, windows=windows)
+        y = run(reference.conv2d_y, x, w, windows=windows)
     assert launches == []
     np.testing.assert_array_equal(y, reference.conv2d_y(x, w, windows))

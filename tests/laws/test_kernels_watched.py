@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from minidl.emulator import sanitize
-from minidl.kernels_command.checking import SANITIZERS, check
-from minidl.ladder import Rung, ladders
+from minidl.commands.kernels.check import SANITIZERS, check
+from minidl.cuda.emulator import sanitize
+from minidl.cuda.ladder import Rung, ladders
 
 RUNGS = [rung for ladder in ladders().values() for rung in ladder]
 
@@ -21,13 +21,13 @@ def test_nothing_is_found_in_a_rung(rung: Rung):
 
 def test_tracing_and_both_sanitizers_find_a_barrier_that_was_taken_out(monkeypatch, tmp_path):
     """So that a law which finds nothing is known to look."""
-    from minidl import launch
-    from minidl.cuda_text import Source, folder, kernels_of, shipped
+    from minidl.cuda import prepare
+    from minidl.cuda.source import Source, folder, kernels_of, shipped
 
     source = folder() / "gram.cu"
     first, *rest = source.read_text().split("        __syncthreads();\n")
     broken = kernels_of(Source(source, first + "\n" + "        __syncthreads();\n".join(rest)))
-    monkeypatch.setattr(launch, "shipped", lambda: shipped() | broken)
+    monkeypatch.setattr(prepare, "shipped", lambda: shipped() | broken)
     (rung,) = (rung for rung in RUNGS if rung.name == "gram_a_v2_shared_tile")
     found = check(rung, ("thread",)).problems
     assert any("gram_a_v2_shared_tile: race" in problem for problem in found)

@@ -1,0 +1,189 @@
+"""Calls of a size that is asked for by letters: ``--set N=2 C=16 H=32``.
+
+The letters are those of the formulas: N batch, C in and O out channels, H W image, K L window,
+I J output, P pixels or points, T taps.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.compute import reference, taps
+from minidl.compute.arrays import Array
+from minidl.compute.windows import Windows, windows_over
+from minidl.errors import ArgumentError, message
+from minidl.kernels.cases import Call, Case, channels_last
+
+Sizes = dict[str, Any]
+
+_IMAGE: Sizes = {"N": 2, "C": 16, "H": 32, "W": None, "layout": "NCHW"}
+_WINDOW: Sizes = {"K": 3, "L": None, "stride": 1, "padding": 1, "dilation": 1}
+_GRAM: Sizes = {"N": 2, "I": 48, "J": None, "P": 1024}
+_SAMPLE: Sizes = {"N": 2, "C": 16, "H": 32, "W": None, "P": 576, "T": 4}
+_NORM: Sizes = {**_IMAGE, "over": "batch"}
+_POOL: Sizes = {**_IMAGE, **_WINDOW, "K": 2, "stride": 2, "padding": 0}
+_CONV: Sizes = {**_IMAGE, "O": 32, **_WINDOW, "groups": 1}
+
+DEFAULTS: dict[str, Sizes] = {
+    **dict.fromkeys(("conv2d_y", "conv2d_x", "conv2d_w"), _CONV),
+    **dict.fromkeys(("gram_y", "gram_a", "gram_b"), _GRAM),
+    **dict.fromkeys(("normalize", "normalize_adjoint"), _NORM),
+    **dict.fromkeys(("max_pool2d_index", "pick_windows", "put_windows"), _POOL),
+    **dict.fromkeys(("grid_sample_y", "grid_sample_image", "grid_sample_weight"), _SAMPLE),
+    "resample": {**_IMAGE, "I": 64, "J": None, "mode": "bilinear"},
+}
+"""The letters of each op, and what they are where nothing else is asked for; None is "as the
+letter before"."""
+
+LARGE: dict[str, Sizes] = {
+    "conv2d": {"N": 32, "C": 128, "O": 128, "H": 64},
+    "gram": {"N": 8, "I": 128, "P": 65536},
+    "normalize": {"N": 32, "C": 128, "H": 64},
+    "max": {"N": 32, "C": 64, "H": 128},
+    "pick": {"N": 32, "C": 64, "H": 128},
+    "put": {"N": 32, "C": 64, "H": 128},
+    "grid": {"N": 8, "C": 64, "H": 64, "P": 4096},
+    "resample": {"N": 16, "C": 64, "H": 64, "I": 128},
+}
+"""Sizes that give a GPU enough to do, by the first word of an op."""
+
+_WORDS = {
+    "layout": ("NCHW", "NHWC"),
+    "mode": ("nearest", "bilinear", "bicubic"),
+    "over": ("batch", "instance", "layer"),
+}
+
+
+def sized(op: str, given: Sizes) -> Case:
+    """A case of an op with these sizes; what is not given has a default.
+
+    Raises
+    ------
+    ArgumentError
+        If the op has no such letter, or a size is none.
+    """
+    sizes = {**DEFAULTS[op], **given}
+    for before, after in ("HW", "KL", "IJ"):
+        if sizes.get(after, 0) is None:
+            sizes[after] = sizes[before]
+    setting = " ".join(f"{name}={value}" for name, value in sizes.items())
+    make = _MAKERS[op]
+    return Case(op, setting, lambda rng, dtype: make(op, sizes, rng, dtype))
+
+
+def read(op: str, pairs: Sequence[str]) -> Sizes:
+    """Read ``["N=2", "mode=bicubic"]``."""
+    known, sizes = DEFAULTS[op], {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ArgumentError(
+                message(f"--set: {op} has no {name!r}", hint=f"{hint}there are {', '.join(known)}.")
+            )
+        lowest = 0 if name == "padding" else 1
+        words = _WORDS.get(name)
+        if words and value not in words:
+            raise ArgumentError(
+                message(f"--set: {name} is {value!r}", hint=f"choose one of {', '.join(words)}.")
+            )
+        if not words and not (value.isdigit() and int(value) >= lowest):
+            raise ArgumentError(
+                message(f"--set: {name} is {value!r}", hint=f"an integer, at least {lowest}.")
+            )
+        sizes[name] = value if words else int(value)
+    return sizes
+
+
+# --- the calls ---
+
+
+def _normal(rng: np.random.Generator, shape: Sequence[int], dtype: Any, s: Sizes) -> Array:
+    x = rng.standard_normal(shape).astype(dtype)
+    return channels_last(x) if s.get("layout") == "NHWC" else x
+
+
+def _windows(s: Sizes) -> Windows:
+    geometry = {name: s[name] for name in ("stride", "padding", "dilation")}
+    return windows_over("--set", (s["H"], s["W"]), (s["K"], s["L"]), **geometry)
+
+
+def _conv(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    if s["C"] % s["groups"] or s["O"] % s["groups"]:
+        raise ArgumentError(
+            message(f"--set: groups={s['groups']} does not divide C={s['C']} and O={s['O']}")
+        )
+    windows = _windows(s)
+    shapes = {
+        "x": (s["N"], s["C"], s["H"], s["W"]),
+        "w": (s["O"], s["C"] // s["groups"], s["K"], s["L"]),
+        "y": (s["N"], s["O"], *windows.output),
+    }
+    given = {"y": "xw", "x": "wy", "w": "xy"}[op[-1]]
+    arrays = tuple(_normal(rng, shapes[name], dtype, s) for name in given)
+    return arrays, {"windows": windows, "groups": s["groups"]}
+
+
+def _gram(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    shapes = {
+        "a": (s["N"], s["I"], s["P"]),
+        "b": (s["N"], s["J"], s["P"]),
+        "y": (s["N"], s["I"], s["J"]),
+    }
+    given = {"y": "ab", "a": "by", "b": "ay"}[op[-1]]
+    return tuple(_normal(rng, shapes[name], dtype, s) for name in given), {}
+
+
+def _norm(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    axes = {"batch": (0, 2, 3), "instance": (2, 3), "layer": (1, 2, 3)}[s["over"]]
+    shape = (s["N"], s["C"], s["H"], s["W"])
+    x = _normal(rng, shape, dtype, s)
+    if op == "normalize":
+        return (x,), {"axes": axes, "eps": 1e-5}
+    kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    inverse = rng.uniform(0.5, 2, kept).astype(dtype)
+    return (x, _normal(rng, shape, dtype, s), inverse), {"axes": axes}
+
+
+def _pool(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    windows = _windows(s)
+    x = _normal(rng, (s["N"], s["C"], s["H"], s["W"]), dtype, s)
+    if op == "max_pool2d_index":
+        return (x,), {"windows": windows}
+    index = reference.max_pool2d_index(x, windows)
+    index = channels_last(index) if s["layout"] == "NHWC" else index
+    if op == "pick_windows":
+        return (x, index), {}
+    return (_normal(rng, index.shape, dtype, s), index), {"size": (s["H"], s["W"])}
+
+
+def _resample(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    mode: Callable[..., taps.Taps] = getattr(taps, s["mode"])
+    tables = {"down": mode(s["H"], s["I"]), "across": mode(s["W"], s["J"])}
+    return (_normal(rng, (s["N"], s["C"], s["H"], s["W"]), dtype, s),), tables
+
+
+def _sample(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    pixels, points = s["H"] * s["W"], (s["N"], s["P"], s["T"])
+    # Neighbouring points look at neighbouring pixels, as in an image that is bent.
+    index = np.sort(rng.integers(0, pixels, points), axis=1)
+    shapes = {"image": (s["N"], s["C"], pixels), "weight": points, "y": (s["N"], s["C"], s["P"])}
+    result = op.rpartition("_")[2]
+    given = {"y": ("image", "weight"), "image": ("weight", "y"), "weight": ("image", "y")}[result]
+    arrays = tuple(_normal(rng, shapes[name], dtype, s) for name in given)
+    return arrays, {"index": index, **({"pixels": pixels} if result == "image" else {})}
+
+
+_FAMILIES = {"conv2d": _conv, "gram": _gram, "grid": _sample, "resample": _resample,
+             "normalize": _norm, "max": _pool, "pick": _pool, "put": _pool}
+_MAKERS = {op: _FAMILIES[op.split("_")[0]] for op in DEFAULTS}
+
+
+def large(op: str) -> Case:
+    """A case that gives a GPU enough to do."""
+    return sized(op, LARGE[op.split("_")[0]])

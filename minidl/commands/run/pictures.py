@@ -1,0 +1,140 @@
+"""A user's picture in and out: as it is meant to be seen, and without loss on the way.
+
+What a photograph's file says besides its pixels is kept: which side is up (the picture is turned
+upright), transparency, and the colour profile.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minidl.data.images import opened, read_image
+from minidl.errors import ArgumentError, DataError, message
+from minidl.files.whole import replacing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ORIENTATION = 0x0112
+"""EXIF's tag."""
+
+OPAQUE_ENDINGS = (".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
+"""Files that cannot be transparent."""
+
+ENDINGS = (*OPAQUE_ENDINGS, ".png", ".tif", ".tiff", ".webp")
+"""Files that can be written."""
+
+
+class Picture(NamedTuple):
+    """Pixels from 0 to 1, float32."""
+
+    colours: np.ndarray
+    """(3, H, W) RGB, or (1, H, W) grey."""
+    alpha: np.ndarray | None
+    """(H, W), 0 where nothing is to be seen; None if all is."""
+    profile: bytes | None
+    """ICC colour profile."""
+
+
+def read_picture(path: str | os.PathLike[str]) -> Picture:
+    """An image file, upright.
+
+    Raises
+    ------
+    DataError
+        Naming the file and the reason, if it is missing, or no whole image.
+    """
+    colours = read_image(path)  # refuses what is no image, or too large
+    with opened(path) as image:
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+        kept = image.mode in ("L", "LA", "RGB", "RGBA", "P", "PA")
+        profile = image.info.get("icc_profile") if kept else None
+        turn = _orientation(image)
+        alpha = None
+        clear = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+        if clear and not image.mode.startswith("I"):
+            alpha = np.asarray(image.convert("RGBA"))[..., 3].astype(np.float32) / 255
+    colours = upright(colours[:1] if grey else colours, turn)
+    return Picture(colours, None if alpha is None else upright(alpha, turn), profile)
+
+
+def _orientation(image: Image) -> int:
+    """EXIF's number; 1, upright, where there is none or the block is damaged."""
+    try:
+        found = image.getexif().get(ORIENTATION)
+    except Exception:  # what Pillow raises on a damaged block is not documented
+        return 1
+    return found if isinstance(found, int) and found in range(1, 9) else 1
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turned and mirrored as EXIF's orientation, 1 to 8, asks for: (..., H, W).
+
+    >>> import numpy as np
+    >>> upright(np.array([[1, 2, 3]]), 6).tolist()
+    [[1], [2], [3]]
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(-2, -1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[..., ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[..., ::-1, :]
+    return np.ascontiguousarray(pixels)
+
+
+def check_target(out: Path, picture: Picture, source: Path) -> None:
+    """Refuse, before anything is computed, a file that could not be written in the end.
+
+    Raises
+    ------
+    ArgumentError
+        If its folder is missing or closed, its ending unknown, or it is the source itself.
+    """
+    reason = hint = ""
+    if not out.parent.is_dir():
+        reason, hint = f"there is no folder '{out.parent}'", "make it first."
+    elif out.is_dir():
+        reason, hint = "it is a folder", "name a file."
+    elif not os.access(out.parent, os.W_OK):
+        reason = f"the folder '{out.parent}' cannot be written to"
+    elif out.suffix.lower() not in ENDINGS:
+        reason, hint = f"unknown ending {out.suffix!r}", f"choose one of {', '.join(ENDINGS)}."
+    elif out.suffix.lower() in (".pgm",) and len(picture.colours) == 3:
+        reason, hint = "a .pgm file has no colours", "write a .png file."
+    elif picture.alpha is not None and out.suffix.lower() in OPAQUE_ENDINGS:
+        reason = f"the picture is transparent in places, which {out.suffix} files cannot be"
+        hint = "write a .png file."
+    elif out.exists() and out.samefile(source):
+        reason, hint = "this is the picture itself", "choose another name."
+    if reason:
+        raise ArgumentError(message(f"cannot write '{out}'", reason, hint=hint))
+
+
+def write_picture(out: Path, picture: Picture) -> None:
+    """Write a picture of bytes, whole or not at all; an older file of this name is replaced.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    import PIL.Image
+
+    layers = list(picture.colours) + ([] if picture.alpha is None else [picture.alpha])
+    pixels = np.floor(np.clip(np.stack(layers, -1), 0, 1) * 255 + 0.5).astype(np.uint8)
+    image = PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    PIL.Image.init()
+    kind = PIL.Image.EXTENSION[out.suffix.lower()]
+    options: dict[str, Any] = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+    if picture.profile and kind in ("PNG", "JPEG", "TIFF", "WEBP"):
+        options["icc_profile"] = picture.profile
+    try:
+        with replacing(out) as temporary:
+            image.save(temporary, kind, **options)
+    except OSError as cause:
+        raise DataError(f"cannot write '{out}': {cause}") from None

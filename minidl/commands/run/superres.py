@@ -1,0 +1,137 @@
+"""`minidl run superres`: a picture enlarged by SRCNN, VDSR or RED-Net.
+
+Luma is enlarged bicubically and goes through the network, piece by piece; the colours beside it,
+and transparency, are enlarged bicubically alone. A grey picture is all luma.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from minidl.commands.run.pictures import Picture, check_target, read_picture, write_picture
+from minidl.errors import ArgumentError, DataError, message
+from minidl.lecture.flags import usable_device
+from minidl.tasks.restoration import (
+    imresize,
+    load_model,
+    restored_in_pieces,
+    rgb_to_ycbcr,
+    ycbcr_to_rgb,
+)
+from minidl.tasks.restoration.weights import Restorer
+from minidl.tasks.restoration.whole import count_pieces
+
+EPILOG = """\
+FILE is the authors' .mat file of SRCNN or VDSR (needs `pip install 'minidl[data]'`), or a
+.safetensors file that minidl.tasks.restoration.save_model wrote. An SRCNN is trained for one scale;
+VDSR for 2, 3 and 4 together. Transparency is kept; a picture that is not upright is turned."""
+
+LARGEST = 2**28
+"""Pixels of the enlarged picture, at most."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="a picture of any size")
+    parser.add_argument(
+        "--weights", type=Path, required=True, metavar="FILE", help=".mat or .safetensors"
+    )
+    parser.add_argument(
+        "--scale", type=_scale, default=3, help="how many times as large, 1 to 16 (%(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="what to write (IMAGE_xSCALE.png, beside IMAGE)"
+    )
+    parser.add_argument(
+        "--tile", type=_tile, default=256, metavar="N",
+        help="pixels a side of what is computed at once: less needs less memory (%(default)s)",
+    )
+    parser.add_argument(
+        "--device", type=usable_device, default="cpu", metavar="{cpu,cuda}",
+        help="where to compute (%(default)s)",
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Enlarge, write, say what was done."""
+    start = time.perf_counter()
+    picture = read_picture(args.image)
+    out = args.out or args.image.with_name(f"{args.image.stem}_x{args.scale:g}.png")
+    check_target(out, picture, args.image)
+    h, w = picture.colours.shape[-2:]
+    check_size(h, w, args.scale)
+    model = load_model(args.weights)
+    check_model(model, args.weights)
+    model.to(args.device)
+    enlarged = enlarged_picture(model, picture, args.scale, args.tile)
+    write_picture(out, enlarged)
+    i, j = enlarged.colours.shape[-2:]
+    print(f"{args.image}: {w} x {h} pixels to {j} x {i} by {described(model)}, "
+          f"{time.perf_counter() - start:.1f} s. Wrote {out}")
+    return 0
+
+
+def enlarged_picture(model: Restorer, picture: Picture, scale: float, tile: int) -> Picture:
+    """The picture with sides ``scale`` times as long, each rounded up."""
+    colours = picture.colours
+    ycbcr = rgb_to_ycbcr(colours) if len(colours) == 3 else colours
+    large = imresize(ycbcr, scale)
+    with tqdm(
+        total=count_pieces(large.shape[-2:], tile), desc="pieces", disable=None, leave=False
+    ) as bar:
+        large[0] = restored_in_pieces(model, large[0], tile, model.radius, bar.update)
+    alpha = None if picture.alpha is None else imresize(picture.alpha, scale)
+    sharp = ycbcr_to_rgb(large) if len(large) == 3 else large
+    return Picture(np.clip(sharp, 0, 1), alpha, picture.profile)
+
+
+def described(model: Restorer) -> str:
+    """Which network it is."""
+    name = type(model).__name__
+    kind = getattr(model, "kind", None)
+    return f"{name} {kind}" if kind else f"{name} of {model.radius} layers"
+
+
+def check_size(h: int, w: int, scale: float) -> None:
+    """Refuse what would fill the memory."""
+    i, j = math.ceil(scale * h), math.ceil(scale * w)
+    if i * j > LARGEST:
+        raise ArgumentError(
+            message(
+                "the enlarged picture would be too large",
+                f"{w} x {h} pixels become {j} x {i}, and at most {LARGEST:,} are computed",
+                hint="take a smaller --scale, or a part of the picture.",
+            )
+        )
+
+
+def check_model(model: Restorer, path: Path) -> None:
+    """Refuse a network that does not see luma alone."""
+    first = next(iter(model.parameters()))
+    if first.shape[1] != 1:
+        raise DataError(
+            message(
+                f"'{path}' is a network for images of {first.shape[1]} channels",
+                hint="super-resolution here works on luma, one channel.",
+            )
+        )
+
+
+def _scale(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 16:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 16, received {text}")
+    return value
+
+
+def _tile(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, received {text}")
+    return value

@@ -1,0 +1,1 @@
+"""The wall: which code fills an array. Nothing below it knows Tensors."""

@@ -1,0 +1,14 @@
+"""The default code on a CPU: the same functions as ``minidl.compute.reference``, faster.
+
+What is missing here, the reference does well enough.
+"""
+
+from minidl.compute.fast.conv import conv2d_w, conv2d_x, conv2d_y
+from minidl.compute.fast.grid_sample import grid_sample_image, grid_sample_weight, grid_sample_y
+from minidl.compute.fast.pool import max_pool2d_index, pick_windows, put_windows
+from minidl.compute.fast.resample import resample
+
+__all__ = [
+    "conv2d_w", "conv2d_x", "conv2d_y", "grid_sample_image", "grid_sample_weight",
+    "grid_sample_y", "max_pool2d_index", "pick_windows", "put_windows", "resample",
+]

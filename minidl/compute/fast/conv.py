@@ -1,0 +1,251 @@
+"""Convolution on a CPU: blocks of rows, each a few products of matrices.
+
+Images are kept channels last, (N, H, W, C), so that the channels of a pixel lie
+together. A task is a block small enough for the second-level cache: some output
+rows of one image, or several small images whole. For it,
+
+    shifted[h, j, (l, c)] = x[h, j * stride + l * dilation - padding, c]
+
+is copied once: each input row, with the L taps of a window side by side. Then
+
+    y[(i, j), o] = sum over k of  shifted[i * stride + k * dilation, j] @ w[k, (l, c), o]
+
+is K matrix products, and the weights' gradient is K products of the transposed.
+
+The gradient of x is no second algorithm. Pixel h receives tap k of window i
+when h = i * stride + k * dilation - padding: among the pixels of one phase
+(h + padding) mod stride always the same taps, at windows that step by one. So
+each phase is a convolution of y with those taps, turned around.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.compute import threads
+from minidl.compute.arrays import Array
+from minidl.compute.fast import buffers
+from minidl.compute.reference import conv as reference
+from minidl.compute.windows import Windows
+
+BLOCK = 2**20
+"""Bytes of ``shifted`` in one task: about one core's second-level cache."""
+
+ALONE = 20_000_000
+"""Multiplications below which threads cost more than they bring."""
+
+SHARES = 16
+"""Blocks that small images are spread over at least, so that all cores get some."""
+
+CHUNKS = 8
+"""Partial sums of the weights' gradient: a fixed number, so that the result is
+the same bit for bit on any number of cores."""
+
+
+class Axis(NamedTuple):
+    """Tap m of window i lies at ``start + i * stride + m * dilation``."""
+
+    start: int
+    stride: int
+    dilation: int
+
+    def inside(self, tap: int, size: int, count: int) -> slice:
+        """Which of ``count`` windows have this tap inside an image of ``size`` pixels."""
+        first = self.start + tap * self.dilation
+        low = max(-(first // self.stride), 0)
+        high = min(-((first - size) // self.stride), count)
+        return slice(min(low, count), max(high, low))
+
+    def at(self, tap: int, windows: slice) -> slice:
+        """The pixels under this tap of those windows."""
+        first = self.start + tap * self.dilation
+        low = first + windows.start * self.stride
+        return slice(low, low + (windows.stop - windows.start - 1) * self.stride + 1, self.stride)
+
+
+class Block(NamedTuple):
+    """Some output rows of some images."""
+
+    images: slice
+    rows: slice
+
+    @property
+    def where(self) -> tuple[slice, slice]:
+        """As an index of (N, I, J, O)."""
+        return self.images, self.rows
+
+
+def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
+    """(N, C, H, W) * (O, C, K, L) -> (N, O, I, J), channels last in memory."""
+    if groups > 1 or x.size == 0 or w.size == 0:
+        return reference.conv2d_y(x, w, windows, groups)
+    y = buffers.result((x.shape[0], *windows.output, w.shape[0]), x.dtype)
+    _correlate(_channels_last(x), w.transpose(2, 3, 1, 0), y, *_axes(windows))
+    return y.transpose(0, 3, 1, 2)
+
+
+def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
+    """(O, C, K, L) * (N, O, I, J) -> (N, C, H, W), channels last in memory."""
+    if groups > 1 or y.size == 0 or w.size == 0:
+        return reference.conv2d_x(w, y, windows, groups)
+    x = buffers.result((y.shape[0], *windows.image, w.shape[1]), y.dtype)
+    rows = [*_phases(0, windows)]
+    columns = [*_phases(1, windows)]
+    outputs, weight = _channels_last(y), w.transpose(2, 3, 0, 1)
+    for pixels_h, taps_h, axis_h in rows:
+        for pixels_w, taps_w, axis_w in columns:
+            turned = weight[taps_h, taps_w][::-1, ::-1]
+            _correlate(outputs, turned, x[:, pixels_h, pixels_w], axis_h, axis_w)
+    return x.transpose(0, 3, 1, 2)
+
+
+def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
+    """(N, C, H, W) * (N, O, I, J) -> (O, C, K, L)."""
+    if groups > 1 or x.size == 0 or y.size == 0:
+        return reference.conv2d_w(x, y, windows, groups)
+    images, outputs = _channels_last(x), _channels_last(y)
+    n, i, j, o = outputs.shape
+    (k, l), c = windows.kernel, x.shape[1]
+    down, across = _axes(windows)
+    alone = k * l * c * y.size < ALONE
+    blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize, alone)
+    chunks = [c for c in np.array_split(np.arange(len(blocks)), CHUNKS) if len(c)]
+
+    def add_up(chunk: np.ndarray) -> Array:
+        w = np.zeros((k, l * c, o), x.dtype)
+        for b in chunk:
+            shifted = _shifted(images, blocks[b], (k, l), j, down, across)
+            here = outputs[blocks[b].where].reshape(-1, o)
+            for tap in range(k):
+                w[tap] += _rows(shifted, tap, blocks[b], down).T @ here
+        return w
+
+    parts = threads.each(add_up, chunks, alone)
+    total = sum(parts[1:], parts[0])
+    return np.ascontiguousarray(total.reshape(k, l, c, o).transpose(3, 2, 0, 1))
+
+
+def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
+    """Fill y (N, I, J, O) from x (N, H, W, C) and w (K, L, C, O)."""
+    n, i, j, o = y.shape
+    k, l, c = w.shape[:3]
+    if not y.size:
+        return
+    if not w.size:
+        y[...] = 0
+        return
+    weight = np.ascontiguousarray(w).reshape(k, l * c, o)
+
+    def fill(block: Block) -> None:
+        shifted = _shifted(x, block, (k, l), j, down, across)
+        target = y[block.where]
+        shape = (target.size // o, o)
+        whole = target.flags.c_contiguous
+        out = target.reshape(shape) if whole else buffers.scratch("out", shape, y.dtype)
+        np.matmul(_rows(shifted, 0, block, down), weight[0], out=out)
+        term = buffers.scratch("term", out.shape, y.dtype) if k > 1 else out
+        for tap in range(1, k):
+            np.matmul(_rows(shifted, tap, block, down), weight[tap], out=term)
+            np.add(out, term, out=out)
+        if not whole:
+            target[...] = out.reshape(target.shape)
+
+    alone = k * l * c * y.size < ALONE
+    threads.each(fill, _blocks(n, i, l * c * j * down.stride * x.itemsize, alone), alone)
+
+
+def _shifted(
+    x: Array, block: Block, taps: tuple[int, int], j: int, down: Axis, across: Axis
+) -> Array:
+    """The taps of a row side by side: (images, rows, J, L * C), the rows that _rows picks from."""
+    (k, l), (images, rows) = taps, block
+    _, h, w, c = x.shape
+    first = down.start + rows.start * down.stride
+    reach = (rows.stop - rows.start - 1) * down.stride + (k - 1) * down.dilation + 1
+    low, high = min(max(-first, 0), reach), max(min(h - first, reach), 0)
+    if l == 1 and (across.start, across.stride) == (0, 1) and (low, high, w) == (0, reach, j):
+        return x[images, first : first + reach]
+    shape = (images.stop - images.start, reach, j, l, c)
+    shifted = buffers.scratch("shifted", shape, x.dtype)
+    shifted[:, :low] = 0
+    shifted[:, max(high, low) :] = 0
+    if low < high:
+        source = x[images, first + low : first + high]
+        for tap in range(l):
+            inside = across.inside(tap, w, j)
+            target = shifted[:, low:high, :, tap]
+            target[:, :, : inside.start] = 0
+            target[:, :, inside.stop :] = 0
+            if inside.start < inside.stop:
+                target[:, :, inside] = source[:, :, across.at(tap, inside)]
+    return shifted.reshape(*shape[:3], l * c)
+
+
+def _rows(shifted: Array, tap: int, block: Block, down: Axis) -> Array:
+    """The rows under vertical tap ``tap`` as one matrix, (images I J, L C)."""
+    top = tap * down.dilation
+    count = block.rows.stop - block.rows.start
+    rows = shifted[:, top : top + (count - 1) * down.stride + 1 : down.stride]
+    return rows.reshape(-1, shifted.shape[-1])
+
+
+def _blocks(n: int, rows: int, row_bytes: int, alone: bool) -> list[Block]:
+    """Blocks that fit the cache: some rows of one image, or several small images whole."""
+    whole = BLOCK // max(rows * row_bytes, 1)
+    if whole > 1:
+        together = whole if alone else min(whole, -(-n // SHARES))
+        edges = range(0, n, together)
+        return [Block(slice(e, min(e + together, n)), slice(0, rows)) for e in edges]
+    pieces = min(max(-(-rows * row_bytes // BLOCK), 1), rows)
+    cuts = [rows * p // pieces for p in range(pieces + 1)]
+    return [Block(slice(i, i + 1), slice(a, b)) for i in range(n) for a, b in pairwise(cuts)]
+
+
+def _axes(windows: Windows) -> tuple[Axis, Axis]:
+    down, across = (
+        Axis(-windows.padding[a], windows.stride[a], windows.dilation[a]) for a in (0, 1)
+    )
+    return down, across
+
+
+def _phases(axis: int, windows: Windows) -> Iterator[tuple[slice, slice, Axis]]:
+    """For each phase: its pixels, its taps, and where these lie, turned around, on y."""
+    stride, dilation = windows.stride[axis], windows.dilation[axis]
+    padding, size = windows.padding[axis], windows.image[axis]
+    shared = math.gcd(stride, dilation)
+    step = stride // shared
+    for phase in range(stride):
+        first = (phase - padding) % stride  # the first pixel of this phase
+        tap = next((t for t in range(step) if t * dilation % stride == phase), None)
+        taps = slice(0, 0) if tap is None else slice(tap, windows.kernel[axis], step)
+        number = len(range(windows.kernel[axis])[taps])
+        window = (first + padding) // stride - ((tap or 0) * dilation) // stride
+        spread = dilation // shared
+        yield (
+            slice(first, size, stride),
+            taps,
+            Axis(window - (number - 1) * spread, 1, spread),
+        )
+
+
+def _channels_last(x: Array) -> Array:
+    """(N, C, H, W) -> (N, H, W, C), contiguous; a copy only if it must be."""
+    moved = x.transpose(0, 2, 3, 1)
+    if moved.flags.c_contiguous:
+        return moved
+    y = buffers.result(moved.shape, x.dtype)
+
+    def copy(images: slice) -> None:
+        # A few channels at a time: their planes and the pixels they go to stay cached.
+        for c in range(0, x.shape[1], 8):
+            y[images, ..., c : c + 8] = moved[images, ..., c : c + 8]
+
+    together = max(-(-len(y) // SHARES), 1)
+    shares = [slice(n, n + together) for n in range(0, len(y), together)]
+    threads.each(copy, shares, alone=y.size < ALONE // 8)
+    return y

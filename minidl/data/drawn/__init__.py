@@ -1,0 +1,1 @@
+"""Data drawn by code, with a seed: scenes, cells, slices, chairs."""

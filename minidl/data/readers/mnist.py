@@ -1,0 +1,112 @@
+"""MNIST: 70,000 handwritten digits of 28x28 pixels, from its IDX files.
+
+Source: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to
+document recognition".
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from minidl.data.dataset import ArrayDataset
+from minidl.data.readers.idx import read_idx
+from minidl.errors import DataError, MinidlError, message
+
+FILES = {
+    True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+"""Images and labels, of the training set (True) and the test set (False)."""
+
+SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MD5 = {
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+
+
+def mnist(root: str | os.PathLike[str], train: bool = True, download: bool = False) -> ArrayDataset:
+    """Images (N, 1, 28, 28), float32 in [0, 1], and labels (N,), int64.
+
+    Parameters
+    ----------
+    root : folder
+        Holds the IDX files, plain or .gz.
+    train : bool
+        The 60,000 to learn from, or the 10,000 to test with.
+    download : bool
+        Fetch what is missing, and verify it (needs ``minidl[data]``).
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged, or not what it should be, or cannot be fetched.
+    MinidlError
+        If a download is wanted and pooch is not installed.
+    """
+    image_path, label_path = (_find(Path(root), name, download) for name in FILES[train])
+    images, labels = read_idx(image_path), read_idx(label_path)
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+        raise DataError(
+            f"mnist: '{image_path}' holds {images.dtype} {images.shape}, not images (N, 28, 28)"
+        )
+    if labels.dtype != np.uint8 or labels.shape != (len(images),):
+        raise DataError(
+            message(
+                "mnist: images and labels do not belong together",
+                f"'{image_path}' holds {len(images)} images",
+                f"'{label_path}' holds {labels.dtype} {labels.shape}",
+            )
+        )
+    if labels.size and labels.max() > 9:
+        raise DataError(f"mnist: '{label_path}' holds the label {labels.max()}, which is no digit")
+    pixels = images[:, None].astype(np.float32)
+    pixels /= 255
+    return ArrayDataset(pixels, labels.astype(np.int64))
+
+
+def has_mnist(root: str | os.PathLike[str], train: bool = True) -> bool:
+    """Whether a folder holds both files of a part of MNIST."""
+    return all(_existing(Path(root), name) is not None for name in FILES[train])
+
+
+def _existing(root: Path, name: str) -> Path | None:
+    return next((p for p in (root / name, root / f"{name}.gz") if p.is_file()), None)
+
+
+def _find(root: Path, name: str, download: bool) -> Path:
+    found = _existing(root, name)
+    if found is not None:
+        return found
+    if not download:
+        raise DataError(
+            message(
+                f"mnist: '{root}' holds neither {name} nor {name}.gz",
+                hint="pass download=True to fetch it, or another folder.",
+            )
+        )
+    return _fetch(root, f"{name}.gz")
+
+
+def _fetch(root: Path, file: str) -> Path:
+    try:
+        import pooch
+    except ImportError as cause:
+        raise MinidlError(
+            message("mnist: downloading needs pooch", hint="pip install 'minidl[data]'.")
+        ) from cause
+    try:
+        return Path(pooch.retrieve(SOURCE + file, f"md5:{MD5[file]}", fname=file, path=root))
+    except (OSError, ValueError) as cause:  # no connection; a checksum that differs
+        raise DataError(
+            message(
+                f"mnist: {file} could not be fetched into '{root}'",
+                f"{type(cause).__name__}: {cause}",
+                hint="try again later, or put the file there yourself.",
+            )
+        ) from cause

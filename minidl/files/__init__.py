@@ -1,0 +1,1 @@
+"""Files that are whole or absent: weights, checkpoints, and PyTorch's own."""

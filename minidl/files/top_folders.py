@@ -1,0 +1,45 @@
+"""Where models/, kernels/ and examples/ lie: inside the package in a wheel, else beside it.
+
+Readers look for them at the top of the repository; Python knows them as ``minidl.models`` and so
+on, as every second project has packages of these names.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = Path(__file__).parent.parent
+"""The folder of the package ``minidl``."""
+
+FOLDERS = ("models", "kernels", "examples")
+"""The folders at the top that are parts of the package."""
+
+
+def top_folder(name: str) -> Path:
+    """The folder of this name, in an installed package or at the top of the checkout."""
+    installed = PACKAGE / name
+    return installed if installed.is_dir() else PACKAGE.parent / name
+
+
+class TopFolders:
+    """A finder of modules for ``sys.meta_path``: ``minidl.models`` is models/ of the checkout."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The place of a module, if it is one of ``FOLDERS``."""
+        package, _, folder = name.rpartition(".")
+        if package != "minidl" or folder not in FOLDERS:
+            return None
+        return PathFinder.find_spec(name, [str(PACKAGE.parent)])
+
+
+def make_importable() -> None:
+    """Let Python find the folders at the top; it finds those inside the package by itself."""
+    if not (PACKAGE / "kernels").is_dir() and TopFolders not in sys.meta_path:
+        sys.meta_path.append(TopFolders)

@@ -1,0 +1,42 @@
+"""PyTorch's weight files, read without PyTorch and without running what they say.
+
+A .pth file is a pickle, which is a program, and running it may do anything. Here it
+is interpreted by a small machine that knows tensors, dicts, lists, tuples, numbers
+and strings, and refuses all else by name.
+
+    containers.py      the file's parts: zip or legacy      <- start here
+    machine.py         the pickle, opcode by opcode
+    vocabulary.py      the names that it may use
+    tensors.py         storages, and views of them
+    plain.py           the result, as arrays and plain values
+    zip_directory.py   where the members of a zip archive lie
+    bounded.py         reads nothing that is not inside the file
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+from minidl.files.torch_files.bounded import BoundedFile
+from minidl.files.torch_files.containers import read_legacy, read_zip
+from minidl.files.torch_files.refusal import Refusal
+
+ZIP = b"PK\3\4"
+LEGACY = b"\x80"
+
+
+def read(stream: BinaryIO) -> Any:
+    """What a weight file holds: nested dicts, lists and tuples of arrays and numbers.
+
+    Parameters
+    ----------
+    stream : binary file, seekable
+
+    Raises
+    ------
+    Refusal
+        If it is damaged, or holds anything else. Arrays take at most three times the
+        file's memory (bfloat16 becomes float32), the rest is bounded by machine.py.
+    """
+    file = BoundedFile(stream)
+    return read_zip(file) if file.read_up_to(0, 4) == ZIP else read_legacy(file)

@@ -1,0 +1,1 @@
+"""What the examples of the lecture share: flags, runs, figures."""

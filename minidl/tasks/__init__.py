@@ -1,0 +1,1 @@
+"""What networks are used for: how each task is trained, scored and applied."""

@@ -1,0 +1,136 @@
+"""Which layers, with which weights: the published settings, by name.
+
+    recipe             network        content        style, each layer      variation  weights of
+    gatys              VGG-19, mean   conv4_2: 1     conv1_1 .. 5_1: 200    -          Caffe *
+    gatys-pytorch      VGG-19, max    relu4_2: 1     relu1_1 .. 5_1: **     -          Caffe *
+    neural-style       VGG-19, max    relu4_2: 5     relu1_1 .. 5_1: 100    1e-3       Caffe
+    fast-neural-style  VGG-16, max    relu3_3: 1     relu1_2 .. 4_3: 5      1e-6       Caffe
+    pytorch-examples   VGG-16, max    relu2_2: 1e5   relu1_2 .. 4_3: 1e10   -          torchvision
+    random             VGG-19, mean   relu2_2: 50    relu1_1 .. 4_1: 250    20         random
+    random-fast        VGG-16, mean   relu2_2: 50    relu1_1 .. 4_1: 10     3          random
+
+    *  scaled so that each filter's mean activation is 1 (``normalise_activations``)
+    ** 1000 / N^2, N channels: 0.244 at conv1_1 to 0.0038 at conv5_1
+
+"gatys" has content : style = 1e-3, and 1/5 for each layer of style. The size of features differs
+between weight files, and so does the right weight of style: with other weights than a recipe was
+made for, expect to change it. Variation is measured on the normalised picture that the network
+sees: bytes for Caffe's weights, standard deviations for torchvision's.
+
+Those of "random" count relative to each other alone: content a fifth of one layer of style. A
+smaller variation, 2, leaves coloured grain that the random filters do not see; 60 blurs. A network
+that is trained for a style ("random-fast") learns content later than colours: with the weights of
+"random" it paints the style's colours over everything for hundreds of steps.
+
+Sources: as in ``minidl.tasks.perceptual.conventions``; the defaults of the programs. "random" was
+found by trying: content deeper than relu2_2 is lost, max pooling gives noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from minidl.errors import ArgumentError, message
+from minidl.tasks.perceptual.conventions import Convention, find_convention
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is compared, and how much each comparison counts.
+
+    Attributes
+    ----------
+    convention : str or Convention
+    content, style : dict of str to float
+        Weights of VGG's layers.
+    variation : float
+        Weight of ``variation_loss``.
+    network : {"vgg16", "vgg19"}
+    pooling : {"max", "average"}
+    normalised : bool
+        Whether it is meant for a network after ``normalise_activations``.
+    """
+
+    convention: str | Convention
+    content: Mapping[str, float] = field(default_factory=dict)
+    style: Mapping[str, float] = field(default_factory=dict)
+    variation: float = 0.0
+    network: str = "vgg19"
+    pooling: str = "max"
+    normalised: bool = False
+
+    def __post_init__(self) -> None:
+        find_convention(self.convention)
+        weights = [*self.content.values(), *self.style.values(), self.variation]
+        if not (self.content or self.style) or not all(0 <= w < float("inf") for w in weights):
+            raise ArgumentError(
+                message(
+                    "Recipe: it needs layers, and weights that are 0 or more",
+                    f"received content {dict(self.content)}, style {dict(self.style)}, "
+                    f"variation {self.variation}",
+                )
+            )
+
+    def scaled(
+        self, content: float = 1.0, style: float = 1.0, variation: float | None = None
+    ) -> Recipe:
+        """The same with its weights multiplied; ``variation`` replaces its own."""
+        return replace(
+            self,
+            content={name: content * w for name, w in self.content.items()},
+            style={name: style * w for name, w in self.style.items()},
+            variation=self.variation if variation is None else variation,
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All that are needed, each once."""
+        return tuple(dict.fromkeys((*self.content, *self.style)))
+
+
+_FIRST = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+_CHANNELS = (64, 128, 256, 512, 512)
+_LAST = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+
+RECIPES = {
+    "gatys": Recipe(
+        "gatys", {"conv4_2": 1}, {f"conv{k}_1": 1e3 / 5 for k in range(1, 6)},
+        pooling="average", normalised=True,
+    ),
+    "gatys-pytorch": Recipe(
+        "gatys-pytorch", {"relu4_2": 1},
+        {name: 1e3 / c**2 for name, c in zip(_FIRST, _CHANNELS, strict=True)}, normalised=True,
+    ),
+    "neural-style": Recipe("jcjohnson", {"relu4_2": 5}, dict.fromkeys(_FIRST, 1e2), 1e-3),
+    "fast-neural-style": Recipe(
+        "jcjohnson", {"relu3_3": 1}, dict.fromkeys(_LAST, 5), 1e-6, network="vgg16"
+    ),
+    "pytorch-examples": Recipe(
+        "pytorch-examples", {"relu2_2": 1e5}, dict.fromkeys(_LAST, 1e10), network="vgg16"
+    ),
+    "random": Recipe(
+        "relative", {"relu2_2": 50}, dict.fromkeys(_FIRST[:4], 250), 20, pooling="average"
+    ),
+    "random-fast": Recipe(
+        "relative", {"relu2_2": 50}, dict.fromkeys(_FIRST[:4], 10), 3, network="vgg16",
+        pooling="average",
+    ),
+}
+
+
+def find_recipe(recipe: str | Recipe) -> Recipe:
+    """The recipe of this name, or the one that is given.
+
+    Raises
+    ------
+    ArgumentError
+        If none has this name.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise ArgumentError(
+            message(f"there is no recipe {recipe!r}", hint=f"choose one of {', '.join(RECIPES)}.")
+        )
+    return RECIPES[recipe]

@@ -1,0 +1,162 @@
+"""The authors' own weights of SRCNN and VDSR, read from their MATLAB files.
+
+    SRCNN   weights_conv1 (f1 f1, 64), weights_conv2 (64, f2 f2, 32), weights_conv3 (32, f3 f3),
+            biases_conv1 (64, 1), ...; each f x f kernel lies column by column
+    VDSR    a struct "model" of two cell arrays: weight {3, 3, C, O}, bias {O}
+
+Both correlate, as ``conv2d`` does: no kernel is turned around. MATLAB drops a last axis of size 1.
+Files are only ever taken apart, by scipy (``minidl[data]``); nothing in them is executed, and
+whatever is not as above is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import DataError, import_extra, message
+from minidl.files.whole import Pathlike
+from minidl.models.srcnn import KINDS, SRCNN
+from minidl.models.vdsr import VDSR
+
+SIGNATURE = b"MATLAB 5.0 MAT-file"
+LARGEST = 32 * 2**20
+"""Bytes of a file, at most; VDSR's has two and a half million."""
+
+SRCNN_NAMES = tuple(f"{what}_conv{k}" for k in (1, 2, 3) for what in ("weights", "biases"))
+
+
+def read_released(path: Pathlike) -> SRCNN | VDSR:
+    """The network whose weights the authors' file holds, SRCNN (with "replicate") or VDSR.
+
+    Raises
+    ------
+    DataError
+        Naming the file, and what is wrong with it or missing.
+    MissingExtraError
+        If scipy is not installed.
+    """
+    held = _variables(path)
+    if "model" in held:
+        layers = _vdsr_layers(path, held["model"])
+        model: SRCNN | VDSR = VDSR(len(layers), width=layers[0][0].shape[0])
+        state = {
+            f"convolutions.{i}.{name}": value
+            for i, layer in enumerate(layers)
+            for name, value in zip(("weight", "bias"), layer, strict=True)
+        }
+    else:
+        kind, state = _srcnn_state(path, held)
+        model = SRCNN(kind)
+    return _filled(path, model, state)
+
+
+def _variables(path: Pathlike) -> dict[str, Any]:
+    """The variables that we know of, by name."""
+    io = import_extra("scipy.io", "data", "read_released")
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            if not file.read(len(SIGNATURE)) == SIGNATURE:
+                raise _wrong(
+                    name, "it does not begin as a MATLAB 5 file does",
+                    hint="MATLAB 7.3 writes another format: save(..., '-v7').",
+                )
+            size = os.fstat(file.fileno()).st_size
+        if size > LARGEST:
+            raise _wrong(name, f"it has {size:,} bytes, at most {LARGEST:,} are read")
+        listed = {n: shape for n, shape, _ in io.whosmat(name, appendmat=False)}
+        wanted = [n for n in ("model", *SRCNN_NAMES) if n in listed]
+        if "model" not in wanted and len(wanted) < len(SRCNN_NAMES):
+            missing = [n for n in SRCNN_NAMES if n not in wanted]
+            raise _wrong(
+                name, "neither SRCNN's weights nor VDSR's",
+                f"it holds {', '.join(sorted(listed)[:8]) or 'nothing'}",
+                f'missing: {", ".join(missing)}; or else the struct "model"',
+            )
+        # Declared sizes are looked at before anything is unpacked.
+        if any(math.prod(listed[n]) > LARGEST // 8 for n in wanted):
+            raise _wrong(name, "it declares arrays of impossible sizes")
+        return io.loadmat(name, appendmat=False, variable_names=wanted)
+    except DataError:
+        raise
+    except OSError as cause:
+        raise _wrong(name, cause.strerror or str(cause)) from None
+    except Exception as cause:  # scipy raises many kinds on damaged files: zlib's, TypeError, ...
+        raise _wrong(name, f"it is damaged: {type(cause).__name__}: {cause}") from None
+
+
+def _srcnn_state(path: Pathlike, held: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
+    name = os.fspath(path)
+    weights = [_numbers(name, f"weights_conv{k}", held[f"weights_conv{k}"]) for k in (1, 2, 3)]
+    biases = [_numbers(name, f"biases_conv{k}", held[f"biases_conv{k}"]) for k in (1, 2, 3)]
+    for k, (array, ndim) in enumerate(zip(weights, (2, 3, 2), strict=True), start=1):
+        if array.ndim != ndim:
+            raise _wrong(name, f"weights_conv{k} has shape {array.shape}, expected {ndim} axes")
+    # All as (O, C, f f).
+    turned = [weights[0].T[:, None], weights[1].transpose(2, 0, 1), weights[2][None]]
+    sizes = tuple(math.isqrt(w.shape[2]) for w in turned)
+    kinds = [kind for kind, known in KINDS.items() if known == sizes]
+    channels = ((64, 1), (32, 64), (1, 32))
+    expected = [(o, c, f * f) for (o, c), f in zip(channels, sizes, strict=True)]
+    if not kinds or [w.shape for w in turned] != expected:
+        raise _wrong(
+            name, f"its weights have the shapes {', '.join(str(w.shape) for w in weights)}",
+            hint=f"SRCNN is {', '.join(KINDS)}, with 64 and 32 channels.",
+        )
+    state = {}
+    for k, (w, b, f) in enumerate(zip(turned, biases, sizes, strict=True), start=1):
+        # Column by column: the running number is column * f + row.
+        state[f"conv{k}.weight"] = w.reshape(*w.shape[:2], f, f).swapaxes(2, 3)
+        state[f"conv{k}.bias"] = b.reshape(-1)
+    return kinds[0], state
+
+
+def _vdsr_layers(path: Pathlike, held: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The weight (O, C, 3, 3) and the bias (O,) of each layer."""
+    name = os.fspath(path)
+    fields = getattr(getattr(held, "dtype", None), "names", None) or ()
+    missing = [f for f in ("weight", "bias") if f not in fields]
+    if missing or held.size != 1:
+        raise _wrong(name, f'its "model" is no struct with the field {" and ".join(missing)}')
+    cells = [np.asarray(held[f].reshape(-1)[0]).reshape(-1) for f in ("weight", "bias")]
+    if len(cells[0]) != len(cells[1]) or len(cells[0]) < 2:
+        raise _wrong(name, f"it has {len(cells[0])} weights and {len(cells[1])} biases")
+    layers = []
+    for i, (w, b) in enumerate(zip(*cells, strict=True), start=1):
+        weight, bias = _numbers(name, f"weight{{{i}}}", w), _numbers(name, f"bias{{{i}}}", b)
+        if weight.ndim == 3:
+            weight = weight[..., None]  # a last axis of size 1 was dropped
+        if weight.ndim != 4 or weight.shape[:2] != (3, 3):
+            raise _wrong(name, f"weight{{{i}}} has shape {weight.shape}, not (3, 3, C, O)")
+        layers.append((weight.transpose(3, 2, 0, 1), bias.reshape(-1)))
+    return layers
+
+
+def _numbers(name: str, part: str, value: Any) -> np.ndarray:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or not value.size:
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise _wrong(name, f"{part} is no array of floats, but {kind}")
+    if not np.isfinite(value).all():
+        raise _wrong(name, f"{part} holds NaN or infinity")
+    return value.astype(np.float32)
+
+
+def _filled(path: Pathlike, model: Any, state: Mapping[str, np.ndarray]) -> Any:
+    wrong = [
+        f"{n} has shape {state[n].shape}, not {p.shape}"
+        for n, p in model.named_parameters()
+        if state[n].shape != p.shape
+    ]
+    if wrong:
+        raise _wrong(os.fspath(path), *wrong[:4])
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _wrong(name: str, *facts: str, hint: str = "") -> DataError:
+    return DataError(message(f"cannot read weights from {name!r}", *facts, hint=hint))
