@@ -30,7 +30,7 @@ def positive(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def places(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Where to sample: coordinates between -1 and 1, so every point is inside the image."""
+    """Coordinates to sample at, between -1 and 1, so every point is inside the image."""
     return 2 * rng.random(shape, np.float32) - 1
 
 
@@ -201,6 +201,7 @@ NORMS = [
         8.0,
     ),
     Layer("relu", lambda F, x: F.relu(x), {"x": MAP}, 3.0),
+    Layer("relu-small", lambda F, x: F.relu(x), {"x": (16,)}, 1.5),
 ]
 
 LAYERS = [*CONVOLUTIONS, *POOLING, *RESAMPLING, *NORMS]

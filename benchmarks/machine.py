@@ -42,7 +42,7 @@ def slug(text: str) -> str:
 
 
 def keep_memory() -> bool:
-    """Ask malloc not to hand freed memory back to the system; whether it listened.
+    """Ask malloc not to hand freed memory back to the system; return whether it listened.
 
     By default glibc returns large blocks, or keeps them, depending on what else
     lies on the heap. What was returned is fetched again page by page, zeroed,

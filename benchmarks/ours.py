@@ -27,14 +27,14 @@ class OurLayer:
         self.upstream = minidl.Tensor(case.upstream(self._forward()[0].shape))
 
     def run(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The outputs and the gradients."""
+        """Compute the outputs and the gradients."""
         outputs = self._forward()
         if not self.wanted:
             return outputs, ()
         return outputs, minidl.grad(outputs[0], [*self.wanted.values()], self.upstream)
 
     def results(self) -> dict[str, np.ndarray]:
-        """What both sides must agree on."""
+        """The arrays that both sides must agree on."""
         outputs, grads = self.run()
         found = {f"output {i}": y.data for i, y in enumerate(outputs)}
         found |= {f"grad_{n}": g.data for n, g in zip(self.wanted, grads, strict=True)}
@@ -54,7 +54,7 @@ class OurStep:
         self.x = minidl.Tensor(case.pixels())
 
     def run(self) -> minidl.Tensor:
-        """One step; the loss before it."""
+        """Take one step; return the loss before it."""
         self.optimizer.zero_grad()
         loss = self.network.loss(self.x)
         loss.backward()

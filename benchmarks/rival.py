@@ -42,14 +42,14 @@ class RivalLayer:
         self.upstream = _own(case.upstream(tuple(self._forward()[0].shape)))
 
     def run(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The outputs and the gradients."""
+        """Compute the outputs and the gradients."""
         outputs = self._forward()
         if not self.wanted:
             return outputs, ()
         return outputs, torch.autograd.grad(outputs[0], [*self.wanted.values()], self.upstream)
 
     def results(self) -> dict[str, np.ndarray]:
-        """What both sides must agree on."""
+        """The arrays that both sides must agree on."""
         outputs, grads = self.run()
         found = {f"output {i}": y.detach().numpy() for i, y in enumerate(outputs)}
         found |= {f"grad_{n}": g.numpy() for n, g in zip(self.wanted, grads, strict=True)}
@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
         self.decoder = nn.Sequential(*decoder)
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
-        """Summed over pixels, mean over images."""
+        """The cross-entropy, summed over pixels, mean over images."""
         logits = self.decoder(self.encoder(x))
         return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
 
@@ -80,7 +80,7 @@ class VAE(Autoencoder):
     draw: Callable[[torch.Size], torch.Tensor] = staticmethod(torch.randn)
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
-        """-ELBO, mean over images."""
+        """The negative ELBO, mean over images."""
         mean, log_var = self.encoder(x).chunk(2, dim=1)
         z = mean + torch.exp(log_var / 2) * self.draw(mean.shape)
         surprise = F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
@@ -141,7 +141,7 @@ class RivalStep:
         self.x = _own(case.pixels())
 
     def run(self) -> torch.Tensor:
-        """One step; the loss before it."""
+        """Take one step; return the loss before it."""
         self.optimizer.zero_grad()
         loss = self.network.loss(self.x)
         loss.backward()

@@ -34,7 +34,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Read what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", default=["*"],
                         help='names of cases, or patterns such as "conv*"')
@@ -56,7 +56,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(case: Layer | Step, pace: Pace, place: type[Here] | type[Apart]) -> dict[str, Any]:
-    """Check and time one case; the entry for the JSON file.
+    """Check and time one case; return the entry for the JSON file.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def row(entry: dict[str, Any]) -> str:
 
 
 def disturbed(entries: list[dict[str, Any]]) -> bool:
-    """Whether other programs used the machine meanwhile."""
+    """Tell whether other programs used the machine meanwhile."""
     return any(entry["other_programs"] > BUSY for entry in entries)
 
 

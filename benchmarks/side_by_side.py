@@ -28,7 +28,7 @@ class Refused(Exception):
 
 
 def largest_difference(ours: Mapping[str, np.ndarray], rival: Mapping[str, np.ndarray]) -> float:
-    """How far the results lie apart, in units of their root mean square.
+    """Measure how far the results lie apart, in units of their root mean square.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def largest_difference(ours: Mapping[str, np.ndarray], rival: Mapping[str, np.nd
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to look.
+    """The lengths of a race.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def race(ours: Side, rival: Side | None, pace: Pace) -> Timing:
 
 
 def calls_for(run: Callable[[], Any], pace: Pace) -> int:
-    """How many calls fill a leg; the calls made to find out are a warm-up."""
+    """Count the calls that fill a leg; the calls made to find out are a warm-up."""
     for _ in range(2):
         run()
     start = perf_counter()

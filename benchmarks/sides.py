@@ -26,7 +26,7 @@ WHO = ("minidl", "torch")
 
 
 def torch_is_installed() -> bool:
-    """Whether there is a rival."""
+    """Tell whether there is a rival."""
     return find_spec("torch") is not None
 
 
@@ -58,19 +58,19 @@ class Here:
             self._side = rival.side_of(case)
 
     def results(self) -> dict[str, np.ndarray]:
-        """What both sides must agree on."""
+        """The arrays that both sides must agree on."""
         return self._side.results()
 
     def calls(self, pace: Pace) -> int:
-        """How many calls fill a leg."""
+        """Count the calls that fill a leg."""
         return calls_for(self._side.run, pace)
 
     def leg(self, calls: int, pace: Pace) -> float:
-        """Milliseconds per call."""
+        """Time a leg, in milliseconds per call."""
         return time_leg(self._side.run, calls, pace)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no process to end."""
 
 
 class Apart:
@@ -88,15 +88,15 @@ class Apart:
         return self._line.recv()
 
     def results(self) -> dict[str, np.ndarray]:
-        """What both sides must agree on."""
+        """The arrays that both sides must agree on."""
         return self._ask("results")
 
     def calls(self, pace: Pace) -> int:
-        """How many calls fill a leg."""
+        """Count the calls that fill a leg."""
         return self._ask("calls", pace)
 
     def leg(self, calls: int, pace: Pace) -> float:
-        """Milliseconds per call."""
+        """Time a leg, in milliseconds per call."""
         return self._ask("leg", calls, pace)
 
     def close(self) -> None:

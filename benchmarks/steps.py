@@ -43,7 +43,7 @@ class Step:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """What is reported of the sizes."""
+        """The sizes that are reported."""
         return {"x": self.batch}
 
     def initialised(self) -> nn.Module:
@@ -52,7 +52,7 @@ class Step:
         return self.network()
 
     def weights(self) -> list[np.ndarray]:
-        """Those weights, in the order of the layers."""
+        """The first weights, in the order of the layers."""
         return [p.data for p in self.initialised().parameters()]
 
     def pixels(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from PIL import Image
 
 DOCS = Path(__file__).parent
 WIDEST = 1200
-"""Pixels; a page shows no more."""
+"""Width of a page, in pixels."""
 
 
 def shown() -> list[str]:
@@ -24,7 +24,7 @@ def shown() -> list[str]:
 
 
 def shrink(source: Path, target: Path) -> None:
-    """A copy of a picture, no wider than the page, in a compact format."""
+    """Copy a picture, no wider than the page, in a compact format."""
     with Image.open(source) as image:
         picture = image.convert("RGB")
     if picture.width > WIDEST:

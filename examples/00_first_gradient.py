@@ -24,14 +24,14 @@ X = np.array([0.5, -1.0, 2.0])
 TARGET = 1.0
 
 
-def loss_of(w, b):
+def loss_of(w: minidl.Tensor, b: minidl.Tensor) -> minidl.Tensor:
     """The neuron's loss, for Tensors."""
     s = F.sigmoid((w * minidl.tensor(X, device=w.device)).sum() + b)
     return (s - TARGET) ** 2
 
 
 def loss_of_numbers(w: np.ndarray, b: float) -> float:
-    """The same in plain NumPy: finite differences should not trust the engine they check."""
+    """The neuron's loss in plain NumPy: the check of an engine should not trust the engine."""
     s = 1 / (1 + np.exp(-(w @ X + b)))
     return float((s - TARGET) ** 2)
 
@@ -59,6 +59,7 @@ def by_autograd(w: np.ndarray, b: float, device: str) -> np.ndarray:
     weights = minidl.tensor(w, device=device, requires_grad=True)
     bias = minidl.tensor(np.array(b), device=device, requires_grad=True)
     loss_of(weights, bias).backward()
+    assert weights.grad is not None and bias.grad is not None
     return np.append(weights.grad.numpy(), bias.grad.numpy())
 
 
@@ -67,7 +68,9 @@ def curvature(w: np.ndarray, b: float, device: str) -> tuple[float, float]:
     bias = minidl.tensor(np.array(b), device=device, requires_grad=True)
     weights = minidl.tensor(w, device=device)
     (slope,) = minidl.grad(loss_of(weights, bias), bias, create_graph=True)
+    assert slope is not None
     (bend,) = minidl.grad(slope, bias)
+    assert bend is not None
     step = 1e-5
     return bend.item(), (by_hand(w, b + step)[-1] - by_hand(w, b - step)[-1]) / (2 * step)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, random
-from minidl.commands.demo.figures import codes_of, decoded
+from minidl.commands.demo.measures import codes_of, decoded
 from minidl.lecture.digits import Digits, load_digits
 from minidl.lecture.flags import add_data_arguments, arguments
 from minidl.lecture.pictures import enlarged, image_grid, save_png
@@ -115,8 +115,8 @@ def main() -> None:
 
     rebuilt = enlarged(np.concatenate(strips))
     save_png(args.out / "reconstructions.png", image_grid(rebuilt, 12, gap=2))
-    rows = enlarged(np.concatenate([shown, *(x[:12] for x in cleaned.values())]))
-    save_png(args.out / "denoising.png", image_grid(rows, 12, gap=2))
+    cleanings = enlarged(np.concatenate([shown, *(x[:12] for x in cleaned.values())]))
+    save_png(args.out / "denoising.png", image_grid(cleanings, 12, gap=2))
     print(f"\nSaved {write_metrics(args.out, metrics)} and two pictures beside it: the images, "
           f"then from {', '.join(map(str, LATENTS))} numbers; and the images, damaged, cleaned by "
           "either.")

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minidl import no_grad, random
-from minidl.commands.demo.figures import bounds, decoded
+from minidl.commands.demo.measures import bounds, decoded
 from minidl.lecture.digits import Digits, load_digits
 from minidl.lecture.flags import add_data_arguments, arguments
 from minidl.lecture.pictures import enlarged, image_grid, save_png

@@ -23,7 +23,7 @@ import numpy as np
 import minidl
 from minidl import Tensor, no_grad, random
 from minidl.commands.demo import charts
-from minidl.commands.demo.figures import bounds
+from minidl.commands.demo.measures import bounds
 from minidl.lecture.digits import load_digits
 from minidl.lecture.flags import add_data_arguments, arguments
 from minidl.lecture.runs import train, write_metrics
@@ -41,13 +41,14 @@ def reparameterised(model: VAE, x: Tensor, mean: np.ndarray, log_var: np.ndarray
     f = model.log_likelihood(x.expand(len(mean), *x.shape[1:]), model.reparameterise(m, s))
     # Row i of f depends on row i of m and s alone, so the sum's gradient is every row's own.
     grad_m, grad_s = minidl.grad(f.sum(), (m, s))
+    assert grad_m is not None and grad_s is not None
     return np.concatenate([grad_m.numpy(), grad_s.numpy()], 1)
 
 
 def score_function(
     model: VAE, x: Tensor, mean: np.ndarray, log_var: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same by the score function: without, and with a baseline."""
+    """The gradients by the score function: without, and with a baseline."""
     with no_grad():
         z = model.reparameterise(beside(model, mean), beside(model, log_var))
         f = model.log_likelihood(x.expand(len(mean), *x.shape[1:]), z).numpy()[:, None]

@@ -10,7 +10,9 @@ kernels gives it each time here, where blocks take turns, and would not on a GPU
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,9 +63,10 @@ def main() -> None:
     args = parser.parse_args()
     x = np.random.default_rng(args.seed).random(3 * SIZE, np.float32)
 
-    rows, metrics = [], {}
+    rows = []
+    metrics: dict[str, Any] = {}
     for name, kernel in kernels_of(SOURCE).items():
-        answer = is_right(lambda kernel=kernel: sums_by(kernel, x), x)
+        answer = is_right(partial(sums_by, kernel, x), x)
         with tracing() as trace:
             sums_by(kernel, x)
         kinds = sorted({finding.kind for finding in trace.findings})

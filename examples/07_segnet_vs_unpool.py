@@ -67,7 +67,8 @@ from minidl.lecture.flags import (
     arguments,
     parse_with_preset,
 )
-from minidl.lecture.label_pictures import draw_labels, largest_piece, name_classes, outline, show
+from minidl.lecture.label_pictures import draw_labels, largest_piece, name_classes, outline
+from minidl.lecture.pictures import show
 from minidl.lecture.runs import write_metrics
 from minidl.lecture.text_table import table
 from minidl.models.segnet import (

@@ -71,7 +71,8 @@ from minidl.lecture.flags import (
     arguments,
     parse_with_preset,
 )
-from minidl.lecture.label_pictures import draw_labels, show
+from minidl.lecture.label_pictures import draw_labels
+from minidl.lecture.pictures import show
 from minidl.lecture.runs import write_metrics
 from minidl.lecture.text_table import table
 from minidl.models.fcn import FCN, parameter_groups
@@ -91,9 +92,7 @@ GRID = WINDOW // STEP
 STRIDES = (32, 16, 8)
 RATES = (1e-3, 5e-4, 5e-4)
 """Adam's learning rate in each stage."""
-BASELINE = "place alone"
-LONGER = "32s, as long"
-SCRATCH = "32s, from scratch"
+BASELINE, LONGER, SCRATCH = "place alone", "32s, as long", "32s, from scratch"
 
 
 class Size(NamedTuple):
@@ -134,7 +133,7 @@ def small_vgg() -> VGG:
     """
     net = VGG(batch_norm=True, num_classes=CLASSES, width=round(64 * WIDTH),
               hidden=round(4096 * WIDTH))
-    net.avgpool = Surrounded()
+    net.add_module("avgpool", Surrounded())
     fc6, fc7, fc8 = (net.classifier[i] for i in (0, 3, 6))
     middle = nn.Linear(fc6.weight.shape[1] // GRID**2, fc6.weight.shape[0])
     for layer in (middle, fc7, fc8):
@@ -194,11 +193,12 @@ def without_norm(net: VGG) -> dict[str, Any]:
     plain = [layer for layer in layers if not isinstance(layer, nn.BatchNorm2d)]
     for conv, norm in pairwise(layers):
         if isinstance(norm, nn.BatchNorm2d):
-            scale = norm.weight.data / (norm.running_var.data + norm.eps) ** 0.5
+            before, after = conv.state_dict(), norm.state_dict()
+            scale = after["weight"] / (after["running_var"] + norm.eps) ** 0.5
             name = f"features.{plain.index(conv)}"
-            state[f"{name}.weight"] = conv.weight.data * scale[:, None, None, None]
-            shift = norm.bias.data - norm.running_mean.data * scale
-            state[f"{name}.bias"] = conv.bias.data * scale + shift
+            state[f"{name}.weight"] = before["weight"] * scale[:, None, None, None]
+            shift = after["bias"] - after["running_mean"] * scale
+            state[f"{name}.bias"] = before["bias"] * scale + shift
     return state
 
 

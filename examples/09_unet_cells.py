@@ -70,7 +70,7 @@ from minidl.tasks.segmentation import (
     border_weight_map,
     cell_fates,
     components,
-    homes,
+    covering_pieces,
     mirrored_mean,
     overlap_tile,
     pixel_cross_entropy,
@@ -314,7 +314,7 @@ def coloured(answer: np.ndarray, instances: np.ndarray, palette: np.ndarray) -> 
     Grey pieces hold half of no cell; the background is white.
     """
     pieces = components(answer)
-    home = homes(pieces, instances)
+    home = covering_pieces(pieces, instances)
     paint = np.tile(np.array(GREY), (int(pieces.max()) + 1, 1))
     paint[0] = 1.0
     for piece in np.unique(home[home > 0]):

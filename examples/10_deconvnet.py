@@ -85,10 +85,11 @@ from minidl.lecture.flags import (
     arguments,
     parse_with_preset,
 )
-from minidl.lecture.label_pictures import name_classes, show
+from minidl.lecture.label_pictures import name_classes
+from minidl.lecture.pictures import figure_of, show
 from minidl.lecture.runs import write_metrics
 from minidl.lecture.text_table import table
-from minidl.lecture.unit_pictures import draw_projections, draw_rules, figure_of
+from minidl.lecture.unit_pictures import draw_projections, draw_rules
 from minidl.models.deconvnet import DeconvNet
 from minidl.models.segnet import recompute_statistics
 from minidl.models.vgg import VGG, normalise, vgg16
@@ -107,7 +108,7 @@ from minidl.tasks.segmentation import (
     pixel_cross_entropy,
     square_windows,
 )
-from minidl.tasks.units.masking import activation_lost, telling_units
+from minidl.tasks.units.masking import activation_lost, selective_units
 from minidl.train import fit
 
 STREET = Legend(
@@ -129,11 +130,9 @@ class Setting(NamedTuple):
 
 FULL = Setting(200, 24, (128, 192), 250, (150, 300), 6)
 DRY = Setting(3, 1, (128, 192), 1, (1, 1), 2)
-CROP = 32
-WIDTH = 1 / 8
+CROP, BATCH, WIDTH = 32, 16, 1 / 8
 LEAST = 100
 """Pixels of an object; smaller ones are not cut out."""
-BATCH = 16
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 MASKED = 0.1
 """Share of the pixels in a unit's box that is painted over."""
@@ -318,7 +317,7 @@ def examine(vgg: VGG, images: np.ndarray, layers: tuple[str, ...], units: int, d
             args: Any) -> dict[str, dict[str, float]]:
     """Choose units, draw their projections, and paint over what these point at."""
     inputs = normalise(Tensor(images)).numpy()
-    found = [telling_units(vgg, inputs, layer, units) for layer in layers]
+    found = [selective_units(vgg, inputs, layer, units) for layer in layers]
     draw_projections(args.out / "projections.png", vgg, inputs, images, found, describe)
     draw_rules(args.out / "rules.png", vgg, inputs, images, found[-2])
     lost = {f.layer: activation_lost(vgg, inputs, f, MASKED, args.seed) for f in found}
@@ -367,7 +366,8 @@ def views(folder: Path | None) -> np.ndarray:
     if folder is not None:
         pictures = [read_image(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in ENDINGS]
     else:
-        pictures = [np.float32(p / 255) for p in photographs("held-out").values() if len(p) == 3]
+        coloured = [p for p in photographs("held-out").values() if len(p) == 3]
+        pictures = [(p / 255).astype(np.float32) for p in coloured]
     if not pictures:
         raise DataError(f"--images {folder}: there are no photographs")
     return np.stack([cut(p, box, 224) for p in pictures

@@ -445,8 +445,8 @@ def tiny(args: Any) -> dict[str, Any]:
     found["differences"] = cleaning(noisy, rebuilt, clean)
     print("\nRoot mean squared difference of " + ", ".join(
         f"{pair}: {value:.3f}" for pair, value in found["differences"].items()))
-    rows = {"as scanned": noisy, "from its code": rebuilt, "without noise": clean}
-    if draw_slices(args.out / "slices.png", rows, test.labels[:shown]):
+    shown_as = {"as scanned": noisy, "from its code": rebuilt, "without noise": clean}
+    if draw_slices(args.out / "slices.png", shown_as, test.labels[:shown]):
         draw_labels(args.out / "labels.png", found)
     return found
 

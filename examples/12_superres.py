@@ -276,7 +276,7 @@ def paper_srcnn(photos: Images, args: Any) -> tuple[SRCNN, Any, dict[str, Any]]:
 def paper(args: Any) -> None:
     """Train a published network on a folder of photographs; measure it on another."""
     random.manual_seed(args.seed)
-    build = {"vdsr": paper_vdsr, "srcnn": paper_srcnn}[args.net]
+    build = paper_srcnn if args.net == "srcnn" else paper_vdsr
     net, loader, settings = build(read_folder(args.data), args)
     fit(net, loader, loss=loss, out=args.out / args.net, resume=args.resume, **settings)
     path = args.out / f"{args.net}.safetensors"
@@ -419,7 +419,7 @@ def tiny(args: Any) -> None:
     photos, held_out = (first(photographs(part), size, args.dry_run)
                         for part in ("training", "held-out"))
     watch = watching(held_out)
-    nets: dict[str, Module] = {"SRCNN": srcnn_of(photos, size.srcnn_steps, args)}
+    nets: dict[str, SRCNN | VDSR] = {"SRCNN": srcnn_of(photos, size.srcnn_steps, args)}
     reports, curves = {"SRCNN": measured(nets["SRCNN"], held_out, (SHOWN,))}, {}
     for name, (scales, residual, clipped) in NETS.items():
         pairs = super_resolution_patches(photos.values(), scales, SIZE, SIZE)

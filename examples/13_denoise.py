@@ -401,7 +401,9 @@ def tiny(args: Any) -> None:
         draw_curves(args.out / "skips.png", curves, found)
         print(f"\nDrawn: {args.out / 'denoise.png'}, {args.out / 'skips.png'}")
     args.out.mkdir(parents=True, exist_ok=True)
-    save_model(args.out / "rednet.safetensors", nets[LONG])
+    longest = nets[LONG]
+    assert isinstance(longest, REDNet)
+    save_model(args.out / "rednet.safetensors", longest)
     metrics = as_numbers(found) | {"strengths": strengths, "curves": curves}
     print(f"Saved {write_metrics(args.out, metrics)}")
 

@@ -106,22 +106,20 @@ from minidl.tasks.depth.losses import PAPER_GAMMA
 from minidl.train import fit
 
 LEVELS = 4
-NET = {"widths": (24, 48, 64, 64, 64), "hidden": 128, "kernel": 7, "padding": "same",
-       "upsampling": "fixed"}
+NET: dict[str, Any] = {"widths": (24, 48, 64, 64, 64), "hidden": 128, "kernel": 7,
+                       "padding": "same", "upsampling": "fixed"}
 GAMMA = 0.01
 """Of the smoothness, for images in [0, 1]."""
 FINEST = "finest grid alone"
 COMPARED = ("block matching, NCC", "field, Taylor slope")
 BATCH, RATE = 8, 1e-3
 NETS = {"exact": "net, exact slope", "taylor": "net, Taylor slope"}
-LARGEST = 14
-"""Pixels: the largest shift that block matching tries."""
-WINDOW = 5
+LARGEST, WINDOW = 14, 5
+"""Pixels: the largest shift that block matching tries, and the side of its windows."""
 COLUMNS = {"abs_rel": "abs rel", "sq_rel": "sq rel", "rmse": "RMSE, m", "rmse_log": "RMSE log",
            "delta_1": "within 1.25", "pixels": "off by, px"}
 
 PAPER_WEIGHT = 100.0
-PAPER_DRY = {"widths": (8, 8, 8, 8, 8), "hidden": 16}
 
 FIELD_SHRINK, FIELD_LARGEST = 4, 18
 FIELD_RATE, FIELD_START = 0.05, 4.0
@@ -217,7 +215,7 @@ def baselines(learnt: StereoScenes, held_out: StereoScenes) -> dict[str, Maps]:
 
 
 def measured(predicted: Maps, scenes: StereoScenes) -> dict[str, float]:
-    """The usual seven of depth, and the mean error of the disparity."""
+    """The usual measures of depth, and the mean error of the disparity."""
     width = predicted.shape[-1]
 
     def depth(disparity: np.ndarray) -> np.ndarray:
@@ -248,7 +246,8 @@ def fitted(left: np.ndarray, right: np.ndarray, steps: tuple[int, ...], derivati
         small, other = (F.avg_pool2d(x, factor) if factor > 1 else x for x in views)
         start = small[:, :1] * 0 + FIELD_START / factor
         if field is not None:
-            start = 2 * F.interpolate(field.detach(), small.shape[2:], mode="bilinear")
+            h, w = small.shape[2:]
+            start = 2 * F.interpolate(field.detach(), (h, w), mode="bilinear")
         field = Parameter(start.detach().data)
         optimizer = Adam([field], lr=FIELD_RATE)
         schedule = MultiStepLR(optimizer, [round(0.7 * count)], 0.25)
@@ -297,7 +296,7 @@ def paper(args: Any) -> None:
     held = drives[-max(len(drives) // 10, 1) :]
     change = ResizedPair(size, zoom=1.6, colour=0.1, mirror=True)
     pairs = kitti_raw([d for d in drives if d not in held] or drives, change)
-    net = Garg(**(PAPER_DRY if args.dry_run else {})).to(args.device)
+    net = (Garg(widths=(8,) * 5, hidden=16) if args.dry_run else Garg()).to(args.device)
     epochs = 1 if args.dry_run else 10
     for level in range(LEVELS):
         loader = DataLoader(pairs, 1 if args.dry_run else 16, shuffle=True, workers=4,

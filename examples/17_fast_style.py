@@ -201,6 +201,7 @@ def in_range(net: Net, style: np.ndarray) -> list[dict[str, Any]]:
     if not isinstance(net, TransformerNet):
         return [{"params": list(net.parameters()), "factor": 1.0}]
     last, scale = net.deconv3.conv2d, 255 * float(style.std()) * 6**0.5
+    assert last.bias is not None
     last.bias.data[...] = to_device(255 * style.mean((1, 2)), last.bias.device)
     last.weight.data *= scale
     others = [p for name, p in net.named_parameters() if not name.startswith("deconv3")]

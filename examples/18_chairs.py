@@ -58,20 +58,20 @@ import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
 from minidl.compute.arrays import to_device
 from minidl.data import ArrayDataset, DataLoader
-from minidl.data.drawn.chair_shapes import STYLES
-from minidl.data.drawn.chairs import (
-    Chair,
-    TransformedChairs,
-    chair,
-    curriculum,
-    render,
-    view_vector,
-    views,
-)
+from minidl.data.drawn.chair_styles import STYLES
+from minidl.data.drawn.chair_transforms import TransformedChairs, curriculum
+from minidl.data.drawn.chairs import Chair, chair, render, view_vector, views
 from minidl.lecture.flags import add_device_argument, arguments
 from minidl.lecture.runs import write_metrics
 from minidl.lecture.text_table import table
-from minidl.models.chairs import BASE, MORPH, TwoStreams, morph, start_release, unpooled_convolution
+from minidl.models.chairs import (
+    BASE,
+    MORPH_SHARES,
+    TwoStreams,
+    morph,
+    start_release,
+    unpooled_convolution,
+)
 from minidl.optim import Adam, CosineAnnealingLR, MultiStepLR
 from minidl.train import fit
 
@@ -83,8 +83,8 @@ SIDE = 32
 """Pixels."""
 RATE = 2e-3
 NEAREST, BLEND = "nearest seen view", "blend of two views"
-ALONE, TOGETHER = "net, few-view chairs alone", "net, with other chairs"
-NETS = (ALONE, TOGETHER)
+SOLO, MIXED = "net, few-view chairs alone", "net, with other chairs"
+NETS = (SOLO, MIXED)
 PICTURES = ("views.png", "turning.png", "morphs.png")
 COLUMNS = {"psnr": "PSNR, dB", "mse": "squared error", "iou": "IoU of masks", "half": "half there"}
 
@@ -108,9 +108,9 @@ class Size(NamedTuple):
     batch: dict[str, int]
 
 
-FULL = Size(full=90, few=9, seen=4, steps={ALONE: 600, TOGETHER: 4000},
-            batch={ALONE: 12, TOGETHER: 32})
-DRY = Size(full=6, few=3, seen=4, steps={ALONE: 6, TOGETHER: 6}, batch={ALONE: 4, TOGETHER: 4})
+FULL = Size(full=90, few=9, seen=4, steps={SOLO: 600, MIXED: 4000},
+            batch={SOLO: 12, MIXED: 32})
+DRY = Size(full=6, few=3, seen=4, steps={SOLO: 6, MIXED: 6}, batch={SOLO: 4, MIXED: 4})
 
 
 class Split(NamedTuple):
@@ -143,7 +143,8 @@ def split(size: Size, seed: int) -> Split:
     count = size.full + size.few
     around = views(AROUND, (ELEVATION,))
     things = [numbered(k, seed) for k in range(count)]
-    drawn = [render(thing, *view, SIDE) for thing in things for view in around]
+    drawn = [render(thing, azimuth, elevation, SIDE)
+             for thing in things for azimuth, elevation in around]
     images, masks = (np.stack(part) for part in zip(*drawn, strict=True))
     classes = np.repeat(np.arange(count), AROUND)
     vectors = np.tile(view_vector(around[:, 0], around[:, 1]), (count, 1))
@@ -191,7 +192,7 @@ def trained(chairs: Split, name: str, size: Size, args: Any) -> TwoStreams:
     """A net of all seen pictures, or of those of the few-view chairs; the same first weights."""
     random.manual_seed(args.seed)
     net = Small(size.full + size.few).to(args.device)
-    chosen = chairs.seen & (chairs.few | (name == TOGETHER))
+    chosen = chairs.seen & (chairs.few | (name == MIXED))
     dataset = ArrayDataset(*(each[chosen] for each in chairs[:4]))
     loader = DataLoader(dataset, size.batch[name], shuffle=True, drop_last=True, seed=args.seed,
                         device=args.device)
@@ -394,13 +395,13 @@ def morphs(net: TwoStreams, chairs: Split, size: Size, device: str
     rows: list[np.ndarray] = []
     found = {}
     view = AROUND - 3  # turned by 45 degrees
-    w = np.array(MORPH, np.float32)[:, None, None, None]
+    w = np.array(MORPH_SHARES, np.float32)[:, None, None, None]
     step = len(KINDS)
     for name, (one, other) in SORTS.items():
         masks: dict[str, list[np.ndarray]] = {"net": [], "blend": [], "ends": []}
         for k in range(0, size.full - other, step):
             mixes = morph(k + one, k + other, size.full + size.few)
-            vectors = np.tile(chairs.vectors[view], (len(MORPH), 1))
+            vectors = np.tile(chairs.vectors[view], (len(MORPH_SHARES), 1))
             images, covered = drawn_by(net, mixes, vectors, device)
             over = [w * x[0] + (1 - w) * x[-1] for x in (images, covered)]
             rows += [images, over[0]] if k == 0 else []
@@ -453,11 +454,11 @@ def main() -> None:
         print(table([head, *COLUMNS.values()], lines) + "\n")
     lines = [[name, *each.values()] for name, each in metrics["most_like"].items()]
     print(table(["a held-out drawing is most like", "the truth", NEAREST, BLEND], lines))
-    rows, metrics["morphs_half"] = morphs(nets[TOGETHER], chairs, size, args.device)
+    rows, metrics["morphs_half"] = morphs(nets[MIXED], chairs, size, args.device)
     lines = [[name, *each.values()] for name, each in metrics["morphs_half"].items()]
     print("\n" + table(["morphs, half there", "net", "blend of ends", "ends"], lines))
 
-    order = [("truth", truth), ("with others", found[TOGETHER][0]), ("alone", found[ALONE][0]),
+    order = [("truth", truth), ("with others", found[MIXED][0]), ("alone", found[SOLO][0]),
              ("nearest", found[NEAREST][0]), ("blend", found[BLEND][0])]
     # The view farthest from seen ones, in another quarter for each chair.
     per = AROUND - size.seen
@@ -471,7 +472,7 @@ def main() -> None:
                   ["truth", "with others", "alone", "blend"] * 2, [f"{a:g}°" for a in every],
                   "Two chairs turned; only the first and the last view were seen")
         names = [text for name in SORTS for text in (name, "blend of ends")]
-        draw_rows(args.out / "morphs.png", rows, names, [f"{s:g}" for s in MORPH],
+        draw_rows(args.out / "morphs.png", rows, names, [f"{s:g}" for s in MORPH_SHARES],
                   "Between two chairs: shares of the first")
         print(f"\nDrawn: {', '.join(str(args.out / n) for n in PICTURES)}")
     print(f"Saved {write_metrics(args.out, metrics)}")

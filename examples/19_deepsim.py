@@ -76,8 +76,7 @@ from minidl.lecture.flags import (
     arguments,
     parse_with_preset,
 )
-from minidl.lecture.label_pictures import show
-from minidl.lecture.pictures import image_grid, save_png
+from minidl.lecture.pictures import image_grid, save_png, show
 from minidl.lecture.runs import write_metrics
 from minidl.lecture.text_table import table
 from minidl.models import deepsim
@@ -391,7 +390,7 @@ def paper(args: Any) -> None:
     encoder.layers.load_state_dict(load(args.weights))
     compare, code = deepsim.Comparator(encoder, "pool5"), deepsim.Comparator(encoder, "relu6")
 
-    def inverted(net: deepsim.Generator, x: Tensor) -> tuple[Tensor, Any]:
+    def inverted(net: nn.Module, x: Tensor) -> tuple[Tensor, Any]:
         with no_grad():
             f = code(x)
         return net(f), 0.0

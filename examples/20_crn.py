@@ -82,7 +82,8 @@ from minidl.lecture.flags import (
     arguments,
     parse_with_preset,
 )
-from minidl.lecture.label_pictures import name_classes, show
+from minidl.lecture.label_pictures import name_classes
+from minidl.lecture.pictures import show
 from minidl.lecture.runs import write_metrics
 from minidl.lecture.text_table import table
 from minidl.models.crn import CRN, layout, split_pictures
@@ -93,7 +94,7 @@ from minidl.tasks.segmentation import ConfusionMatrix, pixel_cross_entropy
 from minidl.train import fit
 
 CLASSES = len(CAMVID)
-HEIGHT, WIDTH, FINER = 32, 48, 4
+HEIGHT, WIDTH, SHRINK = 32, 48, 4
 CHANNELS = (64, 64, 48, 32)
 """Of the modules at 4x6, 8x12, 16x24 and 32x48 pixels."""
 FILTERS = 12
@@ -133,12 +134,12 @@ DRY = Size(train=4, test=2, epochs=2)
 def drawn(count: int, seed: int) -> Streets:
     """Street scenes, from a seed, their exposure and colour cast evened out.
 
-    They are drawn FINER times as large and shrunk, which leaves little of the camera's noise. No
+    They are drawn SHRINK times as large and shrunk, which leaves little of the camera's noise. No
     layout tells how bright the day was; each image's mean colour becomes GREY.
     """
-    large, fine = street_scenes(count, (FINER * HEIGHT, FINER * WIDTH), seed).arrays
-    images = large.reshape(count, 3, HEIGHT, FINER, WIDTH, FINER).mean((3, 5))
-    labels = np.ascontiguousarray(fine[:, FINER // 2 :: FINER, FINER // 2 :: FINER])
+    large, fine = street_scenes(count, (SHRINK * HEIGHT, SHRINK * WIDTH), seed).arrays
+    images = large.reshape(count, 3, HEIGHT, SHRINK, WIDTH, SHRINK).mean((3, 5))
+    labels = np.ascontiguousarray(fine[:, SHRINK // 2 :: SHRINK, SHRINK // 2 :: SHRINK])
     grey = GREY / images.mean((2, 3), keepdims=True)
     return Streets(np.clip(images * grey, 0, 1).astype(np.float32), labels)
 

@@ -29,11 +29,11 @@ from tests.torch_writer import CONTAINERS, Pickle, saved
 
 LIMITS = ["-timeout=5", "-rss_limit_mb=1024", "-malloc_limit_mb=512", "-max_len=4096"]
 ZIP_MARK = b"Z"
-"""Of an input that is only the pickle, to be put into a zip container."""
+"""First byte of an input that is only the pickle, to be put into a zip container."""
 
 
 def seeds() -> list[bytes]:
-    """What the fuzzer starts from."""
+    """The files from which the fuzzer starts."""
     whole = np.arange(6, dtype=np.float32).reshape(2, 3)
     shared = saved(whole, parameter=True)
     contents = [

@@ -14,7 +14,7 @@ from minidl.cuda.ladder import Rung
 
 
 def tolerance(rung: Rung, dtype: Any) -> float:
-    """What rounding explains, relative to the largest number of a result.
+    """The error that rounding explains, relative to the largest number of a result.
 
     The optional rungs round to TF32, of 11 bits.
     """

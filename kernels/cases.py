@@ -17,7 +17,10 @@ from minidl.compute.arrays import Array, is_array, to_device
 from minidl.compute.windows import windows_over
 
 Call = tuple[tuple[Array, ...], dict[str, Any]]
-Make = Callable[[np.random.Generator, Any], Call]
+Random = np.random.Generator
+Make = Callable[[Random, Any], Call]
+Size = tuple[int, int]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,12 @@ class Case:
         return f"{self.op}: {self.setting}"
 
     def call(self, dtype: Any) -> Call:
-        """The call, always with the same numbers in it."""
+        """Make the call, always with the same numbers in it."""
         return self.make(np.random.default_rng(0), np.dtype(dtype))
 
 
 def moved(call: Call, device: str) -> Call:
-    """The call with its arrays on a device, also those among its settings."""
+    """Move the arrays of a call to a device, also those among its settings."""
     arrays, settings = call
     known = {k: to_device(v, device) if is_array(v) else v for k, v in settings.items()}
     return tuple(to_device(array, device) for array in arrays), known
@@ -66,15 +69,18 @@ def example(op: str) -> Case:
 
 
 def channels_last(x: Array) -> Array:
-    """A copy that lies channels last in memory."""
+    """A copy of an image that lies channels last in memory."""
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 # --- convolution ---
 
 
-def _conv(setting, n, c, o, image, kernel, groups=1, last=False, **geometry):
-    """The three corners on one geometry, y, x and w."""
+def _conv(
+    setting: str, n: int, c: int, o: int, image: Size, kernel: Size, groups: int = 1,
+    last: bool = False, **geometry: Any,
+) -> list[Case]:
+    """A case for each of the three corners, on one geometry."""
     windows = windows_over("cases", image, kernel, **geometry)
     shapes = {
         "x": (n, c, *image),
@@ -82,8 +88,8 @@ def _conv(setting, n, c, o, image, kernel, groups=1, last=False, **geometry):
         "y": (n, o, *windows.output),
     }
 
-    def corner(first, second, result):
-        def make(rng, dtype):
+    def corner(first: str, second: str, result: str) -> Case:
+        def make(rng: Random, dtype: Any) -> Call:
             arrays = [rng.standard_normal(shapes[s]).astype(dtype) for s in (first, second)]
             arrays = [channels_last(array) for array in arrays] if last else arrays
             return tuple(arrays), {"windows": windows, "groups": groups}
@@ -121,11 +127,14 @@ _CONV = [
 # --- pooling ---
 
 
-def _pool(setting, shape, kernel, draw="normal", last=False, op="max_pool2d_index", **geometry):
-    """The places of maxima; with another op, what is picked from there or put there."""
-    windows = windows_over("cases", shape[2:], kernel, **geometry)
+def _pool(
+    setting: str, shape: Shape, kernel: Size, draw: str = "normal", last: bool = False,
+    op: str = "max_pool2d_index", **geometry: Any,
+) -> Case:
+    """A case of finding where maxima are; with another ``op``, of picking or putting there."""
+    windows = windows_over("cases", (shape[2], shape[3]), kernel, **geometry)
 
-    def make(rng, dtype):
+    def make(rng: Random, dtype: Any) -> Call:
         x = _drawn(rng, shape, draw).astype(dtype)
         x = channels_last(x) if last else x
         if op == "max_pool2d_index":
@@ -136,28 +145,32 @@ def _pool(setting, shape, kernel, draw="normal", last=False, op="max_pool2d_inde
     return Case(op, setting, make)
 
 
-def _drawn(rng, shape, draw):
+def _drawn(rng: Random, shape: Shape, draw: str) -> Array:
     if draw == "ties":
         return rng.integers(-1, 2, shape)
     x = rng.standard_normal(shape)
     return np.where(rng.random(shape) < 0.2, np.nan, x) if draw == "nan" else x
 
 
-def _anywhere(op, setting, shape, output, lowest=None, highest=None, last=False):
-    """Places drawn at random: the same one several times, and counted from the end."""
+def _anywhere(
+    op: str, setting: str, shape: Shape, output: Shape, lowest: int | None = None,
+    highest: int | None = None, last: bool = False,
+) -> Case:
+    """A case of random places: the same one several times, some counted from the end."""
     pixels = shape[2] * shape[3]
 
-    def make(rng, dtype):
+    def make(rng: Random, dtype: Any) -> Call:
         x = rng.standard_normal(shape).astype(dtype)
-        range_ = (-pixels if lowest is None else lowest), highest or pixels
-        index = rng.integers(*range_, (*shape[:2], *output))
-        both = (channels_last(x), channels_last(index)) if last else (x, index)
-        return _moved(rng, *both, op)
+        first = -pixels if lowest is None else lowest
+        index = rng.integers(first, highest or pixels, (*shape[:2], *output))
+        if last:
+            x, index = channels_last(x), channels_last(index)
+        return _moved(rng, x, index, op)
 
     return Case(op, setting, make)
 
 
-def _moved(rng, x, index, op):
+def _moved(rng: Random, x: Array, index: Array, op: str) -> Call:
     if op == "pick_windows":
         return (x, index), {}
     y = rng.standard_normal(index.shape).astype(x.dtype)
@@ -198,15 +211,17 @@ _POOL = [
 # --- resampling and sampling ---
 
 
-def _resample(setting, down, across, n=2, c=3, last=False):
-    def make(rng, dtype):
+def _resample(
+    setting: str, down: taps.Taps, across: taps.Taps, n: int = 2, c: int = 3, last: bool = False
+) -> Case:
+    def make(rng: Random, dtype: Any) -> Call:
         x = rng.standard_normal((n, c, down.size, across.size)).astype(dtype)
         return (channels_last(x) if last else x,), {"down": down, "across": across}
 
     return Case("resample", setting, make)
 
 
-def _smooth(size, count):
+def _smooth(size: int, count: int) -> taps.Taps:
     return taps.antialiased(taps.cubic, 2, size, count)
 
 
@@ -232,11 +247,14 @@ _RESAMPLE = [
 ]
 
 
-def _sample(setting, n, c, pixels, points, count, lowest=0, sorted_=False):
-    """The three corners at the same taps."""
+def _sample(
+    setting: str, n: int, c: int, pixels: int, points: int, count: int, lowest: int = 0,
+    sorted_: bool = False,
+) -> list[Case]:
+    """A case for each of the three corners, at the same taps."""
 
-    def corner(result, first, second):
-        def make(rng, dtype):
+    def corner(result: str, first: str, second: str) -> Case:
+        def make(rng: Random, dtype: Any) -> Call:
             shapes = {"image": (n, c, pixels), "weight": (n, points, count), "y": (n, c, points)}
             arrays = tuple(rng.standard_normal(shapes[s]).astype(dtype) for s in (first, second))
             index = rng.integers(lowest, pixels, (n, points, count))
@@ -267,12 +285,12 @@ _SAMPLE = [
 # --- Gram matrices ---
 
 
-def _gram(setting, n, i, j, p):
-    """The three corners; a, b and y from the same letters."""
+def _gram(setting: str, n: int, i: int, j: int, p: int) -> list[Case]:
+    """A case for each of the three corners, its arrays shaped by the same letters."""
     shapes = {"a": (n, i, p), "b": (n, j, p), "y": (n, i, j)}
 
-    def corner(first, second, result):
-        def make(rng, dtype):
+    def corner(first: str, second: str, result: str) -> Case:
+        def make(rng: Random, dtype: Any) -> Call:
             return tuple(rng.standard_normal(shapes[s]).astype(dtype) for s in (first, second)), {}
 
         return Case(f"gram_{result}", setting, make)
@@ -294,17 +312,19 @@ _GRAM = [
 # --- normalising ---
 
 
-def _norm(setting, shape, axes, last=False):
-    """Normalising, and its derivative at the same place."""
+def _norm(
+    setting: str, shape: Shape, axes: tuple[int, ...], last: bool = False
+) -> list[Case]:
+    """A case of normalising, and one of its derivative at the same place."""
 
-    def drawn(rng, dtype):
+    def drawn(rng: Random, dtype: Any) -> Array:
         x = (rng.standard_normal(shape) * 3 + 2).astype(dtype)
         return channels_last(x) if last else x
 
-    def forward(rng, dtype):
+    def forward(rng: Random, dtype: Any) -> Call:
         return (drawn(rng, dtype),), {"axes": axes, "eps": 1e-5}
 
-    def adjoint(rng, dtype):
+    def adjoint(rng: Random, dtype: Any) -> Call:
         grad, y = drawn(rng, dtype), drawn(rng, dtype)
         kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
         return (grad, y, rng.uniform(0.5, 2, kept).astype(dtype)), {"axes": axes}

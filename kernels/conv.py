@@ -1,94 +1,86 @@
 """Launches conv.cu: the three corners of convolution, each a ladder of kernels.
 
-The names, arguments and results are those of ``minidl.compute.reference.conv``. Arrays are
-channels last in memory from the second rung on, as ``arranged`` lays them out.
+The names, arguments and results are those of ``minidl.compute.reference.conv``. Kernels from the
+second rung on want channels last in memory, and leave their results so.
 """
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Callable
+from math import isqrt, prod
 
 import numpy as np
 
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.windows import Windows
 from minidl.cuda import gpu
-from minidl.cuda.ladder import climb, rung
-from minidl.cuda.launch import launch
-from minidl.cuda.prepare import empty_nhwc
+from minidl.cuda.ladder import Ladder, Rung
+from minidl.cuda.launch import launch, launch_each
+from minidl.cuda.prepare import ceil_div, empty_nhwc
+from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels.slices import slices_of
 
-THREADS = 256
-"""Of a block; as all sizes here, the same number as in conv.cu."""
+Tile = tuple[int, int, int]
+"""A block's tile of results: rows, columns, and columns where that is all there are."""
 
-DEPTH = 16
-"""Steps of the sum that a block loads at a time."""
+SOURCE = source_of(folder() / "conv.cu")
+NUMBERS = constants(SOURCE)
+"""The numbers that the kernels and their launches share: each stands in conv.cu alone."""
 
-SMALL, LARGE = (16, 16, 16), (128, 64, 16)
-"""Tiles of results, of v2 and of the rungs above: rows, columns, columns where that is all."""
+THREADS = NUMBERS["THREADS"]
+"""Threads of a block."""
 
-BLOCKS = 528
-"""Blocks that corner w is cut into, about: four for each multiprocessor of a large GPU. A
-constant, so that the sums, and so the results, do not depend on the GPU."""
+SIDE = isqrt(THREADS)
+SQUARE: Tile = (SIDE, SIDE, SIDE)
+"""The tile of v2, in which each thread computes one result."""
+
+LARGE: Tile = (NUMBERS["ROWS"], NUMBERS["WIDE"], NUMBERS["NARROW"])
+"""The tile of v3 and of the rungs above."""
 
 SHORTEST = 512
-"""Steps of the sum that a slice of corner w has at least."""
-
-
-def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
-    """(N, C, H, W) * (O, C / groups, K, L) -> (N, O, I, J)."""
-    return climb("conv2d_y", x, w, windows=windows, groups=groups)
-
-
-def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-    """(O, C / groups, K, L) * (N, O, I, J) -> (N, C, H, W)."""
-    return climb("conv2d_x", w, y, windows=windows, groups=groups)
-
-
-def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-    """(N, C, H, W) * (N, O, I, J) -> (O, C / groups, K, L)."""
-    return climb("conv2d_w", x, y, windows=windows, groups=groups)
-
+"""The fewest steps of the sum that a slice of corner w has."""
 
 # Which rung fits: the reason why not, or nothing.
 
 DEPTHWISE = "one channel a group makes a tile one column wide"
 
+WhyNot = Callable[..., str]
 
-def _shared_y(x, w, windows, groups=1):
+
+def _shared_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> str:
     return DEPTHWISE if w.shape[0] == groups > 1 else ""
 
 
-def _shared_x(w, y, windows, groups=1):
+def _shared_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> str:
     return DEPTHWISE if w.shape[1] == 1 < groups else ""
 
 
-def _shared_w(x, y, windows, groups=1):
+def _shared_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> str:
     return ""
 
 
-def _packs(*channels, dtype):
-    pack = 16 // dtype.itemsize
+def _packs_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> str:
+    return _shared_y(x, w, windows, groups) or _packs(x, w.shape[1])
+
+
+def _packs_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> str:
+    return _shared_x(w, y, windows, groups) or _packs(y, w.shape[1], y.shape[1] // groups)
+
+
+def _packs_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> str:
+    return _packs(x, x.shape[1] // groups, y.shape[1] // groups)
+
+
+def _packs(array: Array, *channels: int) -> str:
+    pack = constants(SOURCE, array.dtype)["PACK"]
     whole = all(c % pack == 0 for c in channels)
     return "" if whole else f"channels per group must be multiples of {pack}"
 
 
-def _packs_y(x, w, windows, groups=1):
-    return _shared_y(x, w, windows, groups) or _packs(w.shape[1], dtype=x.dtype)
+def _tensor(fits: WhyNot) -> WhyNot:
+    """Ask whether tensor cores fit as well."""
 
-
-def _packs_x(w, y, windows, groups=1):
-    both = w.shape[1], y.shape[1] // groups
-    return _shared_x(w, y, windows, groups) or _packs(*both, dtype=y.dtype)
-
-
-def _packs_w(x, y, windows, groups=1):
-    return _packs(x.shape[1] // groups, y.shape[1] // groups, dtype=x.dtype)
-
-
-def _tensor(fits):
-    """Whether tensor cores fit as well."""
-
-    def both(a, b, windows, groups=1):
+    def both(a: Array, b: Array, windows: Windows, groups: int = 1) -> str:
         if a.dtype.itemsize != 4:
             return "tensor cores multiply float32 only"
         if not isinstance(a, np.ndarray) and gpu.capability(a) < 80:
@@ -101,40 +93,43 @@ def _tensor(fits):
 # Launching. The grid is flat: tiles, groups, and the parts that a corner is split into.
 
 
-def _tiles(rows: int, columns: int, tile: tuple[int, int, int]) -> int:
+def _tiles(rows: int, columns: int, tile: Tile) -> int:
+    """The number of tiles that cover a matrix of results."""
     down, wide, narrow = tile
-    return -(-rows // down) * -(-columns // (narrow if columns <= narrow else wide))
+    return ceil_div(rows, down) * ceil_div(columns, narrow if columns <= narrow else wide)
 
 
-def _corner_y(kernel, x, w, windows, groups, tile=None):
-    (n, c), o = x.shape[:2], w.shape[0]
-    shape, size = (n, o, *windows.output), n * prod(windows.output)
+def _corner_y(
+    kernel: str, x: Array, w: Array, windows: Windows, groups: int = 1, tile: Tile | None = None
+) -> Array:
+    xp, (n, c), o = xp_of(x), x.shape[:2], w.shape[0]
+    shape, pixels = (n, o, *windows.output), n * prod(windows.output)
     if 0 in (*x.shape, *w.shape, *shape):
-        return xp_of(x).zeros(shape, x.dtype)
-    y = empty_nhwc(xp_of(x), shape, x.dtype) if tile else xp_of(x).empty(shape, x.dtype)
-    blocks = groups * _tiles(size, o // groups, tile) if tile else -(-y.size // THREADS)
+        return xp.zeros(shape, x.dtype)
+    y = empty_nhwc(xp, shape, x.dtype) if tile else xp.empty(shape, x.dtype)
+    blocks = groups * _tiles(pixels, o // groups, tile) if tile else ceil_div(y.size, THREADS)
     launch(kernel, blocks, THREADS, x=x, w=w, y=y, windows=windows, N=n, C=c, O=o, groups=groups)
     return y
 
 
-def _corner_x(kernel, w, y, windows, groups, tile=None):
-    n, o, c = *y.shape[:2], w.shape[1] * groups
-    shape = (n, c, *windows.image)
+def _corner_x(
+    kernel: str, w: Array, y: Array, windows: Windows, groups: int = 1, tile: Tile | None = None
+) -> Array:
+    xp, (n, o), c = xp_of(y), y.shape[:2], w.shape[1] * groups
+    shape, sides = (n, c, *windows.image), [*zip(windows.image, windows.stride, strict=True)]
     if 0 in (*w.shape, *y.shape, *shape):
-        return xp_of(y).zeros(shape, y.dtype)
-    x = empty_nhwc(xp_of(y), shape, y.dtype) if tile else xp_of(y).empty(shape, y.dtype)
-    if tile:
-        sides = [*zip(windows.image, windows.stride, strict=True)]
-        phases = prod(min(size, stride) for size, stride in sides)
-        pixels = n * prod(-(-size // stride) for size, stride in sides)  # of the largest phase
-        blocks = phases * groups * _tiles(pixels, c // groups, tile)
-    else:
-        blocks = -(-x.size // THREADS)
+        return xp.zeros(shape, y.dtype)
+    x = empty_nhwc(xp, shape, y.dtype) if tile else xp.empty(shape, y.dtype)
+    phases = groups * prod(min(size, stride) for size, stride in sides)
+    pixels = n * prod(ceil_div(size, stride) for size, stride in sides)  # of the largest phase
+    blocks = phases * _tiles(pixels, c // groups, tile) if tile else ceil_div(x.size, THREADS)
     launch(kernel, blocks, THREADS, w=w, y=y, x=x, windows=windows, N=n, C=c, O=o, groups=groups)
     return x
 
 
-def _corner_w(kernel, x, y, windows, groups, tile=None):
+def _corner_w(
+    kernel: str, x: Array, y: Array, windows: Windows, groups: int = 1, tile: Tile | None = None
+) -> Array:
     xp, (n, c), o = xp_of(x), x.shape[:2], y.shape[1]
     shape, taps = (o, c // groups, *windows.kernel), prod(windows.kernel)
     if 0 in (*x.shape, *y.shape, *shape):
@@ -142,128 +137,49 @@ def _corner_w(kernel, x, y, windows, groups, tile=None):
     w = xp.empty(shape, x.dtype)
     sizes = {"windows": windows, "N": n, "C": c, "O": o, "groups": groups}
     if not tile:
-        launch(kernel, -(-w.size // THREADS), THREADS, x=x, y=y, w=w, **sizes)
+        launch_each(kernel, w.size, x=x, y=y, w=w, **sizes)
         return w
     tiles = groups * _tiles(taps * c // groups, o // groups, tile)
-    pixels = n * prod(windows.output)
-    wanted = max(min(BLOCKS // tiles, pixels // SHORTEST), 1)
-    slice_ = -(-pixels // wanted // DEPTH) * DEPTH  # whole tiles, so that packs never cross its end
-    slices = -(-pixels // slice_)
+    # Slices are whole tiles deep, so that packs never cross their ends.
+    slices, steps = slices_of(n * prod(windows.output), tiles, SHORTEST, NUMBERS["DEPTH"])
     partial = xp.empty((slices, w.size), x.dtype)
-    sizes |= {"slices": slices, "slice": slice_}
+    sizes |= {"slices": slices, "slice": steps}
     launch(kernel, tiles * slices, THREADS, x=x, y=y, partial=partial, **sizes)
-    launch(
-        "conv2d_w_add_slices",
-        -(-w.size // THREADS),
-        THREADS,
-        **{"partial": partial, "w": w, "slices": slices, "O": o, "C": c // groups, "taps": taps},
-    )
+    sizes = {"slices": slices, "O": o, "C": c // groups, "taps": taps}
+    launch_each("conv2d_w_add_slices", w.size, partial=partial, w=w, **sizes)
     return w
 
 
-# The rungs.
+# The ladders: one table for the three corners, as conv.cu writes each rung once for all of them.
 
 
-@rung("conv2d_y", 1)
-def conv2d_y_v1_naive(x, w, windows, groups=1):
-    return _corner_y("conv2d_y_v1_naive", x, w, windows, groups)
+def _ladder(op: str, corner: Callable[..., Array], shared: WhyNot, packs: WhyNot) -> Ladder:
+    return Ladder(op, [
+        Rung("naive", corner),
+        Rung("shared_tile", corner, tile=SQUARE, fits=shared),
+        Rung("register_tile", corner, tile=LARGE, fits=shared),
+        Rung("vectorised", corner, tile=LARGE, fits=packs),
+        Rung("tf32", corner, tile=LARGE, fits=_tensor(shared), optional=True, slow_emulated=True),
+        Rung("tf32x3", corner, tile=LARGE, fits=_tensor(shared), slow_emulated=True),
+        Rung("tf32x3_async", corner, tile=LARGE, fits=_tensor(packs), slow_emulated=True),
+    ])
 
 
-@rung("conv2d_y", 2, fits=_shared_y)
-def conv2d_y_v2_shared_tile(x, w, windows, groups=1):
-    return _corner_y("conv2d_y_v2_shared_tile", x, w, windows, groups, SMALL)
+CONV2D_Y = _ladder("conv2d_y", _corner_y, _shared_y, _packs_y)
+CONV2D_X = _ladder("conv2d_x", _corner_x, _shared_x, _packs_x)
+CONV2D_W = _ladder("conv2d_w", _corner_w, _shared_w, _packs_w)
 
 
-@rung("conv2d_y", 3, fits=_shared_y)
-def conv2d_y_v3_register_tile(x, w, windows, groups=1):
-    return _corner_y("conv2d_y_v3_register_tile", x, w, windows, groups, LARGE)
+def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
+    """Convolve: (N, C, H, W) * (O, C / groups, K, L) -> (N, O, I, J)."""
+    return CONV2D_Y.climb(x, w, windows=windows, groups=groups)
 
 
-@rung("conv2d_y", 4, fits=_packs_y)
-def conv2d_y_v4_vectorised(x, w, windows, groups=1):
-    return _corner_y("conv2d_y_v4_vectorised", x, w, windows, groups, LARGE)
+def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
+    """Convolve, transposed: (O, C / groups, K, L) * (N, O, I, J) -> (N, C, H, W)."""
+    return CONV2D_X.climb(w, y, windows=windows, groups=groups)
 
 
-@rung("conv2d_y", 5, fits=_tensor(_shared_y), optional=True, slow_emulated=True)
-def conv2d_y_v5_tf32(x, w, windows, groups=1):
-    return _corner_y("conv2d_y_v5_tf32", x, w, windows, groups, LARGE)
-
-
-@rung("conv2d_y", 6, fits=_tensor(_shared_y), slow_emulated=True)
-def conv2d_y_v6_tf32x3(x, w, windows, groups=1):
-    return _corner_y("conv2d_y_v6_tf32x3", x, w, windows, groups, LARGE)
-
-
-@rung("conv2d_y", 7, fits=_tensor(_packs_y), slow_emulated=True)
-def conv2d_y_v7_tf32x3_async(x, w, windows, groups=1):
-    return _corner_y("conv2d_y_v7_tf32x3_async", x, w, windows, groups, LARGE)
-
-
-@rung("conv2d_x", 1)
-def conv2d_x_v1_naive(w, y, windows, groups=1):
-    return _corner_x("conv2d_x_v1_naive", w, y, windows, groups)
-
-
-@rung("conv2d_x", 2, fits=_shared_x)
-def conv2d_x_v2_shared_tile(w, y, windows, groups=1):
-    return _corner_x("conv2d_x_v2_shared_tile", w, y, windows, groups, SMALL)
-
-
-@rung("conv2d_x", 3, fits=_shared_x)
-def conv2d_x_v3_register_tile(w, y, windows, groups=1):
-    return _corner_x("conv2d_x_v3_register_tile", w, y, windows, groups, LARGE)
-
-
-@rung("conv2d_x", 4, fits=_packs_x)
-def conv2d_x_v4_vectorised(w, y, windows, groups=1):
-    return _corner_x("conv2d_x_v4_vectorised", w, y, windows, groups, LARGE)
-
-
-@rung("conv2d_x", 5, fits=_tensor(_shared_x), optional=True, slow_emulated=True)
-def conv2d_x_v5_tf32(w, y, windows, groups=1):
-    return _corner_x("conv2d_x_v5_tf32", w, y, windows, groups, LARGE)
-
-
-@rung("conv2d_x", 6, fits=_tensor(_shared_x), slow_emulated=True)
-def conv2d_x_v6_tf32x3(w, y, windows, groups=1):
-    return _corner_x("conv2d_x_v6_tf32x3", w, y, windows, groups, LARGE)
-
-
-@rung("conv2d_x", 7, fits=_tensor(_packs_x), slow_emulated=True)
-def conv2d_x_v7_tf32x3_async(w, y, windows, groups=1):
-    return _corner_x("conv2d_x_v7_tf32x3_async", w, y, windows, groups, LARGE)
-
-
-@rung("conv2d_w", 1)
-def conv2d_w_v1_naive(x, y, windows, groups=1):
-    return _corner_w("conv2d_w_v1_naive", x, y, windows, groups)
-
-
-@rung("conv2d_w", 2, fits=_shared_w)
-def conv2d_w_v2_shared_tile(x, y, windows, groups=1):
-    return _corner_w("conv2d_w_v2_shared_tile", x, y, windows, groups, SMALL)
-
-
-@rung("conv2d_w", 3, fits=_shared_w)
-def conv2d_w_v3_register_tile(x, y, windows, groups=1):
-    return _corner_w("conv2d_w_v3_register_tile", x, y, windows, groups, LARGE)
-
-
-@rung("conv2d_w", 4, fits=_packs_w)
-def conv2d_w_v4_vectorised(x, y, windows, groups=1):
-    return _corner_w("conv2d_w_v4_vectorised", x, y, windows, groups, LARGE)
-
-
-@rung("conv2d_w", 5, fits=_tensor(_shared_w), optional=True, slow_emulated=True)
-def conv2d_w_v5_tf32(x, y, windows, groups=1):
-    return _corner_w("conv2d_w_v5_tf32", x, y, windows, groups, LARGE)
-
-
-@rung("conv2d_w", 6, fits=_tensor(_shared_w), slow_emulated=True)
-def conv2d_w_v6_tf32x3(x, y, windows, groups=1):
-    return _corner_w("conv2d_w_v6_tf32x3", x, y, windows, groups, LARGE)
-
-
-@rung("conv2d_w", 7, fits=_tensor(_packs_w), slow_emulated=True)
-def conv2d_w_v7_tf32x3_async(x, y, windows, groups=1):
-    return _corner_w("conv2d_w_v7_tf32x3_async", x, y, windows, groups, LARGE)
+def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
+    """Sum the weights' gradient: (N, C, H, W) * (N, O, I, J) -> (O, C / groups, K, L)."""
+    return CONV2D_W.climb(x, y, windows=windows, groups=groups)

@@ -5,43 +5,26 @@ The names, arguments and results are those of ``minidl.compute.reference.gram``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from minidl.compute.arrays import Array, xp_of
-from minidl.cuda.ladder import climb, rung
-from minidl.cuda.launch import launch
+from minidl.cuda.ladder import Ladder, Rung
+from minidl.cuda.launch import launch, launch_each
+from minidl.cuda.prepare import ceil_div
+from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels.slices import slices_of
 
-THREADS = 256
-"""Of a block; as all sizes here, the same number as in gram.cu."""
+NUMBERS = constants(source_of(folder() / "gram.cu"))
+"""The numbers that the kernels and their launches share: each stands in gram.cu alone."""
 
-DEPTH = 16
-"""Steps of the sum that a block loads at a time."""
-
-SMALL, LARGE = 16, 64
-"""Rows, and columns, of the tile of results that a block computes: shared, and in registers."""
-
-BLOCKS = 528
-"""Blocks that corner y is cut into, about: four for each multiprocessor of a large GPU. A
-constant, so that the sums, and so the results, do not depend on the GPU."""
+SMALL, LARGE = NUMBERS["SIDE"], NUMBERS["SIDE"] * NUMBERS["EACH"]
+"""Rows, and columns, of a block's tile of results: with one result a thread, and in registers."""
 
 SHORTEST = 256
-"""Pixels that a slice of the sum has at least."""
+"""The fewest pixels that a slice of corner y's sum has."""
 
 
-def gram_y(a: Array, b: Array) -> Array:
-    """(N, I, P) * (N, J, P) -> (N, I, J)."""
-    return climb("gram_y", a, b)
-
-
-def gram_a(b: Array, y: Array) -> Array:
-    """(N, J, P) * (N, I, J) -> (N, I, P)."""
-    return climb("gram_a", b, y)
-
-
-def gram_b(a: Array, y: Array) -> Array:
-    """(N, I, P) * (N, I, J) -> (N, J, P)."""
-    return climb("gram_b", a, y)
-
-
-def _many(a, b):
+def _many(a: Array, b: Array) -> str:
     few = a.shape[1] <= SMALL and b.shape[1] <= SMALL
     return f"up to {SMALL} channels leave most of a tile of {LARGE} empty" if few else ""
 
@@ -49,108 +32,91 @@ def _many(a, b):
 # Launching. The grid is flat: tiles, images, and the slices that corner y is cut into.
 
 
-def _tiles(rows: int, columns: int, side: int) -> int:
-    return -(-rows // side) * -(-columns // side)
+def _corner_y(kernel: str, a: Array, b: Array, tile: int = 0) -> Array:
+    (n, i, p), j = a.shape, b.shape[1]
+    sizes = {"N": n, "I": i, "J": j, "P": p}
+    return _product(kernel, {"a": a, "b": b}, "y", (n, i, j), sizes, tile)
 
 
-def _corner_y(kernel, a, b, side=None):
+def _corner_a(kernel: str, b: Array, y: Array, tile: int = 0) -> Array:
+    (n, j, p), i = b.shape, y.shape[1]
+    sizes = {"N": n, "I": i, "J": j, "P": p}
+    return _product(kernel, {"b": b, "y": y}, "a", (n, i, p), sizes, tile)
+
+
+def _corner_b(kernel: str, a: Array, y: Array, tile: int = 0) -> Array:
+    (n, i, p), j = a.shape, y.shape[2]
+    sizes = {"N": n, "I": i, "J": j, "P": p}
+    return _product(kernel, {"a": a, "y": y}, "b", (n, j, p), sizes, tile)
+
+
+def _product(
+    kernel: str, given: Mapping[str, Array], name: str, shape: tuple[int, int, int],
+    sizes: Mapping[str, int], tile: int,
+) -> Array:
+    """A product of matrices for each image: a thread computes one result, or a block a tile."""
+    array = next(iter(given.values()))
+    if 0 in sizes.values():
+        return xp_of(array).zeros(shape, array.dtype)
+    result = xp_of(array).empty(shape, array.dtype)
+    blocks = _tiles(*shape, tile) if tile else ceil_div(result.size, NUMBERS["THREADS"])
+    launch(kernel, blocks, NUMBERS["THREADS"], **given, **{name: result}, **sizes)
+    return result
+
+
+def _sliced_y(kernel: str, a: Array, b: Array, tile: int) -> Array:
     xp, (n, i, p), j = xp_of(a), a.shape, b.shape[1]
     if 0 in (n, i, j, p):
         return xp.zeros((n, i, j), a.dtype)
-    y = xp.empty((n, i, j), a.dtype)
-    blocks = n * _tiles(i, j, side) if side else -(-y.size // THREADS)
-    launch(kernel, blocks, THREADS, a=a, b=b, y=y, N=n, I=i, J=j, P=p)
-    return y
-
-
-def _sliced_y(kernel, a, b, side):
-    xp, (n, i, p), j = xp_of(a), a.shape, b.shape[1]
-    if 0 in (n, i, j, p):
-        return xp.zeros((n, i, j), a.dtype)
-    tiles = n * _tiles(i, j, side)
-    wanted = max(min(BLOCKS // tiles, p // SHORTEST), 1)
-    slice_ = -(-p // wanted // DEPTH) * DEPTH
-    slices = -(-p // slice_)
+    tiles = _tiles(n, i, j, tile)
+    slices, steps = slices_of(p, tiles, SHORTEST, NUMBERS["DEPTH"])
     partial = xp.empty((slices, n, i, j), a.dtype)
-    sizes = {"N": n, "I": i, "J": j, "P": p, "slices": slices, "slice": slice_}
-    launch(kernel, tiles * slices, THREADS, a=a, b=b, partial=partial, **sizes)
+    sizes = {"N": n, "I": i, "J": j, "P": p, "slices": slices, "slice": steps}
+    launch(kernel, tiles * slices, NUMBERS["THREADS"], a=a, b=b, partial=partial, **sizes)
     if slices == 1:
         return partial[0]
     y = xp.empty((n, i, j), a.dtype)
-    blocks = -(-y.size // THREADS)
     sizes = {"slices": slices, "size": y.size}
-    launch("gram_y_add_slices", blocks, THREADS, partial=partial, y=y, **sizes)
+    launch_each("gram_y_add_slices", y.size, partial=partial, y=y, **sizes)
     return y
 
 
-def _corner_a(kernel, b, y, side=None):
-    xp, (n, j, p), i = xp_of(b), b.shape, y.shape[1]
-    if 0 in (n, i, j, p):
-        return xp.zeros((n, i, p), b.dtype)
-    a = xp.empty((n, i, p), b.dtype)
-    blocks = n * _tiles(i, p, side) if side else -(-a.size // THREADS)
-    launch(kernel, blocks, THREADS, b=b, y=y, a=a, N=n, I=i, J=j, P=p)
-    return a
+def _tiles(images: int, rows: int, columns: int, tile: int) -> int:
+    return images * ceil_div(rows, tile) * ceil_div(columns, tile)
 
 
-def _corner_b(kernel, a, y, side=None):
-    xp, (n, i, p), j = xp_of(a), a.shape, y.shape[2]
-    if 0 in (n, i, j, p):
-        return xp.zeros((n, j, p), a.dtype)
-    b = xp.empty((n, j, p), a.dtype)
-    blocks = n * _tiles(j, p, side) if side else -(-b.size // THREADS)
-    launch(kernel, blocks, THREADS, a=a, y=y, b=b, N=n, I=i, J=j, P=p)
-    return b
+# The ladders.
+
+GRAM_Y = Ladder("gram_y", [
+    Rung("naive", _corner_y),
+    Rung("shared_tile", _corner_y, tile=SMALL),
+    Rung("slices", _sliced_y, tile=SMALL),
+    Rung("register_tile", _sliced_y, tile=LARGE, fits=_many),
+])
+
+GRAM_A = Ladder("gram_a", [
+    Rung("naive", _corner_a),
+    Rung("shared_tile", _corner_a, tile=SMALL),
+    Rung("register_tile", _corner_a, tile=LARGE),
+])
+
+GRAM_B = Ladder("gram_b", [
+    Rung("naive", _corner_b),
+    Rung("shared_tile", _corner_b, tile=SMALL),
+    Rung("register_tile", _corner_b, tile=LARGE),
+])
 
 
-# The rungs.
+def gram_y(a: Array, b: Array) -> Array:
+    """Multiply channels by channels: (N, I, P) * (N, J, P) -> (N, I, J)."""
+    return GRAM_Y.climb(a, b)
 
 
-@rung("gram_y", 1)
-def gram_y_v1_naive(a, b):
-    return _corner_y("gram_y_v1_naive", a, b)
+def gram_a(b: Array, y: Array) -> Array:
+    """Sum the gradient of a: (N, J, P) * (N, I, J) -> (N, I, P)."""
+    return GRAM_A.climb(b, y)
 
 
-@rung("gram_y", 2)
-def gram_y_v2_shared_tile(a, b):
-    return _corner_y("gram_y_v2_shared_tile", a, b, SMALL)
-
-
-@rung("gram_y", 3)
-def gram_y_v3_slices(a, b):
-    return _sliced_y("gram_y_v3_slices", a, b, SMALL)
-
-
-@rung("gram_y", 4, fits=_many)
-def gram_y_v4_register_tile(a, b):
-    return _sliced_y("gram_y_v4_register_tile", a, b, LARGE)
-
-
-@rung("gram_a", 1)
-def gram_a_v1_naive(b, y):
-    return _corner_a("gram_a_v1_naive", b, y)
-
-
-@rung("gram_a", 2)
-def gram_a_v2_shared_tile(b, y):
-    return _corner_a("gram_a_v2_shared_tile", b, y, SMALL)
-
-
-@rung("gram_a", 3)
-def gram_a_v3_register_tile(b, y):
-    return _corner_a("gram_a_v3_register_tile", b, y, LARGE)
-
-
-@rung("gram_b", 1)
-def gram_b_v1_naive(a, y):
-    return _corner_b("gram_b_v1_naive", a, y)
-
-
-@rung("gram_b", 2)
-def gram_b_v2_shared_tile(a, y):
-    return _corner_b("gram_b_v2_shared_tile", a, y, SMALL)
-
-
-@rung("gram_b", 3)
-def gram_b_v3_register_tile(a, y):
-    return _corner_b("gram_b_v3_register_tile", a, y, LARGE)
+def gram_b(a: Array, y: Array) -> Array:
+    """Sum the gradient of b: (N, I, P) * (N, I, J) -> (N, J, P)."""
+    return GRAM_B.climb(a, y)

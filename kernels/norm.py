@@ -5,35 +5,30 @@ The names, arguments and results are those of ``minidl.compute.reference.norm``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from minidl.compute.arrays import Array, xp_of
-from minidl.cuda.ladder import climb, rung
-from minidl.cuda.launch import launch
+from minidl.cuda.ladder import Ladder, Rung
+from minidl.cuda.launch import launch, launch_each
+from minidl.cuda.prepare import WARP, ceil_div, largest_block
+from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels.slices import slices_of
 
-THREADS = 256
-"""Of a block, at most."""
+SOURCE = source_of(folder() / "norm.cu")
 
-COLUMNS = 32
-"""Statistics that a block of v5 works on."""
+THREADS = largest_block("normalize_v2_block")
+"""The most threads of a block, by the declarations in norm.cu."""
 
-BLOCKS = 528
-"""Blocks that v4 and v5 split the work into, about: four for each multiprocessor of a large GPU.
-A constant, so that the sums, and so the results, do not depend on the GPU."""
+LOADS = 4
+"""The number of values or packs that a thread of v2 and v3 loads, about."""
 
 SHORTEST = 8
-"""Values that a thread of v4 and v5 has at least."""
+"""The fewest values that a thread of v4 and v5 has."""
 
-
-def normalize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
-    """y in the shape of x, and s with ``axes`` of size 1."""
-    return climb("normalize", x, axes=axes, eps=eps)
-
-
-def normalize_adjoint(grad: Array, y: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
-    """grad_x, from the gradient of y."""
-    return climb("normalize_adjoint", grad, y, inverse, axes=axes)
+Arrays = dict[str, Array]
 
 
 # How the kernels see an array.
@@ -50,24 +45,22 @@ class View:
 
     @property
     def values(self) -> int:
-        """Values of one statistic."""
+        """The number of values of one statistic."""
         return self.A * self.P
 
     def parts(self, statistics: int) -> tuple[int, int]:
-        """The blocks that share a statistic, and the values of each, where a block has so many."""
-        tiles = -(-self.B // statistics)
+        """The blocks that share a statistic, and their values; ``statistics``: those of a block."""
         shortest = SHORTEST * THREADS // statistics
-        wanted = max(min(BLOCKS // tiles, self.values // shortest), 1)
-        length = -(-self.values // wanted // 4) * 4  # whole packs
-        return -(-self.values // length), length
+        # Whole packs: four values of float32, twice two of float64.
+        return slices_of(self.values, ceil_div(self.B, statistics), shortest, multiple=4)
 
     def back(self, array: Array) -> Array:
-        """An array whose axes are in ``order``, with its axes as they were."""
+        """Turn an array whose axes are in ``order`` back to its own axes."""
         return array.transpose([self.order.index(axis) for axis in range(array.ndim)])
 
 
 def view_of(x: Array, axes: tuple[int, ...]) -> View:
-    """In the order that the axes have in memory, so that channels-last arrays are not copied.
+    """See an array in the order of its memory, so that channels-last ones are not copied.
 
     Where that is not of the form (A, B, P), the axes to sum over are moved to the end.
     """
@@ -75,14 +68,16 @@ def view_of(x: Array, axes: tuple[int, ...]) -> View:
 
 
 @lru_cache(maxsize=1024)  # asked by every rung, at every step
-def _view(shape, strides, axes) -> View:
+def _view(shape: tuple[int, ...], strides: tuple[int, ...], axes: tuple[int, ...]) -> View:
     summed = {axis % len(shape) for axis in axes}
     in_memory = sorted(range(len(shape)), key=lambda axis: -strides[axis])
     moved = sorted(range(len(shape)), key=lambda axis: axis in summed)
-    return _folded(shape, summed, in_memory) or _folded(shape, summed, moved)
+    view = _folded(shape, summed, in_memory) or _folded(shape, summed, moved)
+    assert view is not None  # once they are moved, the summed axes lie together
+    return view
 
 
-def _folded(shape, summed, order) -> View | None:
+def _folded(shape: tuple[int, ...], summed: set[int], order: Sequence[int]) -> View | None:
     before = kept = after = 1
     for axis in order:
         if axis not in summed:
@@ -96,60 +91,57 @@ def _folded(shape, summed, order) -> View | None:
     return View(tuple(order), before, kept, after) if kept > 1 else View(tuple(order), 1, 1, before)
 
 
-# Which rung fits: the reason why not, or nothing.
+# Which rung fits: the reason why not, or nothing. ``x`` is the array that statistics are made of.
 
 
-def _packs(x, axes):
-    pack = 16 // x.dtype.itemsize
-    return "" if view_of(x, axes).P % pack == 0 else f"P must be a multiple of {pack}"
+def _packs(x: Array, *_: Array, axes: tuple[int, ...], **__: Any) -> str:
+    pack = constants(SOURCE, x.dtype)["PACK"]
+    fits = x.size == 0 or view_of(x, axes).P % pack == 0
+    return "" if fits else f"P must be a multiple of {pack}"
 
 
-def _split(x, axes):
-    return "" if view_of(x, axes).parts(1)[0] > 1 else "one block per statistic is enough"
+def _split(x: Array, *_: Array, axes: tuple[int, ...], **__: Any) -> str:
+    fits = x.size == 0 or view_of(x, axes).parts(1)[0] > 1
+    return "" if fits else "one block per statistic is enough"
 
 
-def _columns(x, axes):
-    return "" if view_of(x, axes).P == 1 else "neighbouring statistics lie apart, as P > 1"
-
-
-def _of_x(fits):
-    return lambda x, axes, eps: fits(x, axes) if x.size else ""
-
-
-def _of_grad(fits):
-    return lambda grad, y, inverse, axes: fits(grad, axes) if grad.size else ""
+def _columns(x: Array, *_: Array, axes: tuple[int, ...], **__: Any) -> str:
+    fits = x.size == 0 or view_of(x, axes).P == 1
+    return "" if fits else "neighbouring statistics lie apart, as P > 1"
 
 
 # Launching. ``read``: the arrays that statistics are made of; ``rest``: what the last kernel adds.
 
 
-def _one_thread_each(view, read, rest, kernel):
-    sizes = {"A": view.A, "B": view.B, "P": view.P}
-    launch(kernel, -(-view.B // THREADS), THREADS, **read, **rest, **sizes)
+def _thread_each(kernel: str, view: View, read: Arrays, rest: Arrays) -> None:
+    launch_each(kernel, view.B, **read, **rest, A=view.A, B=view.B, P=view.P)
 
 
-def _one_block_each(view, read, rest, kernel, pack=False):
-    """In whole warps, so many that a thread has about four loads."""
-    sizes = {"A": view.A, "B": view.B, "P": view.P}
-    loads = view.values // (4 if pack else 1)
-    warps = min(-(-loads // (4 * 32)), THREADS // 32)
-    launch(kernel, view.B, 32 << (warps - 1).bit_length(), **read, **rest, **sizes)
+def _block_each(kernel: str, view: View, read: Arrays, rest: Arrays, pack: int = 1) -> None:
+    """Launch a block for each statistic, of so many whole warps as there are loads for."""
+    warps = min(ceil_div(view.values // pack, LOADS * WARP), THREADS // WARP)
+    block = WARP << (warps - 1).bit_length()
+    launch(kernel, view.B, block, **read, **rest, A=view.A, B=view.B, P=view.P)
 
 
-def _in_parts(view, read, rest, first, kernel, statistics=1):
-    """``first`` finds the statistics of the parts, ``kernel`` puts them together and writes."""
+def _in_parts(
+    kernel: str, view: View, read: Arrays, rest: Arrays, first: str, statistics: int = 1
+) -> None:
+    """Find the statistics of parts by the kernel ``first``; put them together, and write."""
     parts, length = view.parts(statistics)
     sizes = {"A": view.A, "B": view.B, "parts": parts, "length": length}
     if statistics == 1:
         sizes["P"] = view.P
     array = next(iter(read.values()))
     partial = xp_of(array).empty((2, parts, view.B), array.dtype)
-    blocks = parts * -(-view.B // statistics)
-    launch(first, blocks, THREADS, **read, partial=partial, **sizes)
-    launch(kernel, blocks, THREADS, **read, **rest, partial=partial, **sizes)
+    blocks = parts * ceil_div(view.B, statistics)
+    launch(first, blocks, **read, partial=partial, **sizes)
+    launch(kernel, blocks, **read, **rest, partial=partial, **sizes)
 
 
-def _normalize(x, axes, eps, launching, **kernels):
+def _normalize(
+    kernel: str, x: Array, axes: tuple[int, ...], eps: float, work: Callable[..., None], **how: Any
+) -> tuple[Array, Array]:
     xp, summed = xp_of(x), {axis % x.ndim for axis in axes}
     sizes = [1 if axis in summed else size for axis, size in enumerate(x.shape)]
     if x.size == 0:  # the mean of no values is not a number
@@ -158,76 +150,52 @@ def _normalize(x, axes, eps, launching, **kernels):
     y = xp.empty([x.shape[axis] for axis in view.order], x.dtype)
     inverse = xp.empty([sizes[axis] for axis in view.order], x.dtype)
     rest = {"y": y, "inverse": inverse, "eps": eps}
-    launching(view, {"x": x.transpose(view.order)}, rest, **kernels)
+    work(kernel, view, {"x": x.transpose(view.order)}, rest, **how)
     return view.back(y), view.back(inverse)
 
 
-def _normalize_adjoint(grad, y, inverse, axes, launching, **kernels):
+def _normalize_adjoint(
+    kernel: str, grad: Array, y: Array, inverse: Array, axes: tuple[int, ...],
+    work: Callable[..., None], **how: Any,
+) -> Array:
     xp = xp_of(grad)
     if grad.size == 0:
         return xp.empty(grad.shape, grad.dtype)
     view = view_of(grad, axes)
     grad, y, inverse = (array.transpose(view.order) for array in (grad, y, inverse))
     grad_x = xp.empty(grad.shape, grad.dtype)
-    launching(view, {"grad": grad, "y": y}, {"inverse": inverse, "grad_x": grad_x}, **kernels)
+    rest = {"inverse": inverse, "grad_x": grad_x}
+    work(kernel, view, {"grad": grad, "y": y}, rest, **how)
     return view.back(grad_x)
 
 
-# The rungs.
+# The ladders: one table for both ops. The statistics of parts are found by a kernel of their own.
 
 
-@rung("normalize", 1)
-def normalize_v1_naive(x, axes, eps):
-    return _normalize(x, axes, eps, _one_thread_each, kernel="normalize_v1_naive")
+def _ladder(op: str, norm: Callable[..., Any], parts: str, columns: str) -> Ladder:
+    return Ladder(op, [
+        Rung("naive", norm, work=_thread_each),
+        Rung("block", norm, work=_block_each),
+        Rung("packs", norm, work=_block_each, pack=4, fits=_packs),
+        Rung("split", norm, work=_in_parts, first=parts, fits=_split),
+        Rung("columns", norm, work=_in_parts, first=columns, statistics=WARP, fits=_columns),
+    ])
 
 
-@rung("normalize", 2)
-def normalize_v2_block(x, axes, eps):
-    return _normalize(x, axes, eps, _one_block_each, kernel="normalize_v2_block")
+NORMALIZE = _ladder(
+    "normalize", _normalize, parts="normalize_moments", columns="normalize_column_moments"
+)
+NORMALIZE_ADJOINT = _ladder(
+    "normalize_adjoint", _normalize_adjoint, parts="normalize_adjoint_sums",
+    columns="normalize_adjoint_column_sums",
+)
 
 
-@rung("normalize", 3, fits=_of_x(_packs))
-def normalize_v3_packs(x, axes, eps):
-    return _normalize(x, axes, eps, _one_block_each, kernel="normalize_v3_packs", pack=True)
+def normalize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
+    """Normalise over axes; return y in the shape of x, and s with ``axes`` of size 1."""
+    return NORMALIZE.climb(x, axes=axes, eps=eps)
 
 
-@rung("normalize", 4, fits=_of_x(_split))
-def normalize_v4_split(x, axes, eps):
-    kernels = {"first": "normalize_moments", "kernel": "normalize_v4_split"}
-    return _normalize(x, axes, eps, _in_parts, **kernels)
-
-
-@rung("normalize", 5, fits=_of_x(_columns))
-def normalize_v5_columns(x, axes, eps):
-    kernels = {"first": "normalize_column_moments", "kernel": "normalize_v5_columns"}
-    return _normalize(x, axes, eps, _in_parts, statistics=COLUMNS, **kernels)
-
-
-@rung("normalize_adjoint", 1)
-def normalize_adjoint_v1_naive(grad, y, inverse, axes):
-    how = {"launching": _one_thread_each, "kernel": "normalize_adjoint_v1_naive"}
-    return _normalize_adjoint(grad, y, inverse, axes, **how)
-
-
-@rung("normalize_adjoint", 2)
-def normalize_adjoint_v2_block(grad, y, inverse, axes):
-    how = {"launching": _one_block_each, "kernel": "normalize_adjoint_v2_block"}
-    return _normalize_adjoint(grad, y, inverse, axes, **how)
-
-
-@rung("normalize_adjoint", 3, fits=_of_grad(_packs))
-def normalize_adjoint_v3_packs(grad, y, inverse, axes):
-    how = {"launching": _one_block_each, "kernel": "normalize_adjoint_v3_packs", "pack": True}
-    return _normalize_adjoint(grad, y, inverse, axes, **how)
-
-
-@rung("normalize_adjoint", 4, fits=_of_grad(_split))
-def normalize_adjoint_v4_split(grad, y, inverse, axes):
-    kernels = {"first": "normalize_adjoint_sums", "kernel": "normalize_adjoint_v4_split"}
-    return _normalize_adjoint(grad, y, inverse, axes, _in_parts, **kernels)
-
-
-@rung("normalize_adjoint", 5, fits=_of_grad(_columns))
-def normalize_adjoint_v5_columns(grad, y, inverse, axes):
-    kernels = {"first": "normalize_adjoint_column_sums", "kernel": "normalize_adjoint_v5_columns"}
-    return _normalize_adjoint(grad, y, inverse, axes, _in_parts, statistics=COLUMNS, **kernels)
+def normalize_adjoint(grad: Array, y: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
+    """Turn the gradient of y into that of x."""
+    return NORMALIZE_ADJOINT.climb(grad, y, inverse, axes=axes)

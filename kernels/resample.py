@@ -7,29 +7,22 @@ moved to the array's device once, and kept there.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.taps import Taps
-from minidl.cuda.ladder import climb, rung
-from minidl.cuda.launch import launch
-from minidl.cuda.prepare import is_nhwc
+from minidl.cuda.gpu import FREE_SHARED
+from minidl.cuda.ladder import Ladder, Rung
+from minidl.cuda.launch import launch, launch_each
+from minidl.cuda.prepare import ceil_div, is_nhwc
+from minidl.cuda.source import constants, folder, source_of
 
-THREADS = 256
-"""Of a block."""
-
-ROWS, COLUMNS = 16, 32
-"""Of a block's tile of outputs, from v3 on, as in resample.cu."""
-
-SHARED = 48 * 1024
-"""Bytes of shared memory that a block gets without asking for more."""
-
-
-def resample(x: Array, down: Taps, across: Taps) -> Array:
-    """Rows mixed by one table, columns by the other: (N, C, H, W) -> (N, C, I, J)."""
-    return climb("resample", x, down=down, across=across)
+NUMBERS = constants(source_of(folder() / "resample.cu"))
+ROWS, COLUMNS = NUMBERS["ROWS"], NUMBERS["COLUMNS"]
+"""Rows and columns of a block's tile of outputs in v3: the numbers of the .cu file."""
 
 
 # Tables.
@@ -43,10 +36,10 @@ class Table(NamedTuple):
     lowest: Array
     """The first pixel under each tile of ``COLUMNS`` outputs."""
     span: int
-    """So many pixels lie under one tile, at most."""
+    """The most pixels that lie under one tile."""
 
 
-def _table(taps, x):
+def _table(taps: Taps, x: Array) -> Table:
     device = str(getattr(x, "device", "cpu"))  # CuPy's tells one GPU from another
     return _moved(taps, x.dtype, xp_of(x), device)
 
@@ -70,79 +63,73 @@ def _moved(taps: Taps, dtype: Any, xp: Any, device: str) -> Table:
 # Which rung fits: the reason why not, or nothing.
 
 
-def _separable(x, down, across):
+def _separable(x: Array, down: Taps, across: Taps) -> str:
     one = 1 in (down.index.shape[1], across.index.shape[1])
     return "with one tap along an axis, nothing is mixed twice" if one else ""
 
 
-def _two_passes(x, down, across):
+def _either_layout(x: Array, down: Taps, across: Taps) -> str:
     return "" if is_nhwc(x) else _separable(x, down, across)
 
 
-def _shared_rows(x, down, across):
+def _tile_fits(x: Array, down: Taps, across: Taps) -> str:
     if is_nhwc(x):
         return "the image is channels last"
-    if ROWS * _table(across, x).span * x.itemsize > SHARED:
+    if _shared(x, across) > FREE_SHARED:
         return "the columns under a tile of outputs do not fit into shared memory"
     return _separable(x, down, across)
 
 
-# The rungs.
+def _shared(x: Array, across: Taps) -> int:
+    """Bytes of shared memory for the mixed rows under a tile of outputs."""
+    return ROWS * _table(across, x).span * x.dtype.itemsize
 
 
-@rung("resample", 1)
-def resample_v1_naive(x, down, across):
+# Launching.
+
+
+def _at_once(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
     y = _empty(x, down, across)
     if y.size:
-        blocks = -(-y.size // THREADS)
-        launch("resample_v1_naive", blocks, THREADS, x=x, y=y, **_arguments(x, down, across))
+        launch_each(kernel, y.size, x=x, y=y, **_arguments(x, down, across))
     return y
 
 
-@rung("resample", 2, fits=_two_passes)
-def resample_v2_two_passes(x, down, across):
+def _in_two_passes(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
     (n, c, _, w), i, j = x.shape, down.count, across.count
     if is_nhwc(x):
-        mixed = _mix(x.transpose(0, 2, 3, 1), down, n, w * c)
-        return _mix(mixed, across, n * i, c).reshape(n, i, j, c).transpose(0, 3, 1, 2)
-    mixed = _mix(x, down, n * c, w)
-    return _mix(mixed, across, n * c * i, 1).reshape(n, c, i, j)
+        mixed = _mix(kernel, x.transpose(0, 2, 3, 1), down, n, w * c)
+        mixed = _mix(kernel, mixed, across, n * i, c)
+        return mixed.reshape(n, i, j, c).transpose(0, 3, 1, 2)
+    mixed = _mix(kernel, x, down, n * c, w)
+    return _mix(kernel, mixed, across, n * c * i, 1).reshape(n, c, i, j)
 
 
-def _mix(x, taps, outer, inner):
-    """(B, H, S) -> (B, I, S), with B = ``outer`` and S = ``inner``."""
+def _mix(kernel: str, x: Array, taps: Taps, outer: int, inner: int) -> Array:
+    """Mix one axis: (B, H, S) -> (B, I, S), with B = ``outer`` and S = ``inner``."""
     y = xp_of(x).empty((outer, taps.count, inner), x.dtype)
     if y.size:
         table = _table(taps, x)
         sizes = {"B": outer, "H": taps.size, "I": taps.count, "S": inner, "T": len(table.index)}
-        arrays = {"x": x, "index": table.index, "weight": table.weight, "y": y}
-        blocks = -(-y.size // THREADS)
-        launch("resample_v2_two_passes", blocks, THREADS, **arrays, **sizes)
+        launch_each(kernel, y.size, x=x, index=table.index, weight=table.weight, y=y, **sizes)
     return y
 
 
-@rung("resample", 3, fits=_shared_rows)
-def resample_v3_shared_rows(x, down, across):
+def _in_tiles(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
     y = _empty(x, down, across)
     if y.size:
         table = _table(across, x)
-        tiles = -(-down.count // ROWS) * -(-across.count // COLUMNS)
-        launch(
-            "resample_v3_shared_rows",
-            x.shape[0] * x.shape[1] * tiles,
-            THREADS,
-            shared=ROWS * table.span * x.itemsize,
-            **{"x": x, "y": y, "lowest": table.lowest, "span": table.span},
-            **_arguments(x, down, across),
-        )
+        blocks = prod(x.shape[:2]) * ceil_div(down.count, ROWS) * ceil_div(across.count, COLUMNS)
+        more = {"lowest": table.lowest, "span": table.span, **_arguments(x, down, across)}
+        launch(kernel, blocks, shared=_shared(x, across), x=x, y=y, **more)
     return y
 
 
-def _empty(x, down, across):
+def _empty(x: Array, down: Taps, across: Taps) -> Array:
     return xp_of(x).empty((*x.shape[:2], down.count, across.count), x.dtype)
 
 
-def _arguments(x, down, across):
+def _arguments(x: Array, down: Taps, across: Taps) -> dict[str, Any]:
     rows, columns = _table(down, x), _table(across, x)
     return {
         "index_down": rows.index,
@@ -155,3 +142,17 @@ def _arguments(x, down, across):
         "T_down": len(rows.index),
         "T_across": len(columns.index),
     }
+
+
+# The ladder.
+
+RESAMPLE = Ladder("resample", [
+    Rung("naive", _at_once),
+    Rung("two_passes", _in_two_passes, fits=_either_layout),
+    Rung("shared_rows", _in_tiles, fits=_tile_fits),
+])
+
+
+def resample(x: Array, down: Taps, across: Taps) -> Array:
+    """Mix rows by one table and columns by the other: (N, C, H, W) -> (N, C, I, J)."""
+    return RESAMPLE.climb(x, down=down, across=across)

@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 from minidl.tensor import Tensor, as_tensor, tensor  # isort: skip  (everything is built on it)
 
 from minidl import functional, random
-from minidl.autograd import enable_grad, grad, no_grad
+from minidl.autograd import Op, enable_grad, grad, no_grad
+from minidl.compute.arrays import xp_of
 from minidl.compute.dispatch import use_kernels
 from minidl.creation import arange, full, linspace, ones, ones_like, rand, randn, zeros, zeros_like
 from minidl.functional import (
@@ -48,6 +49,7 @@ from minidl.functional import (
     var,
     where,
 )
+from minidl.kinds import Bilinear, Linear, Pointwise
 from minidl.random import manual_seed
 
 top_folders.make_importable()
@@ -56,14 +58,19 @@ ROOMS = (
     "check", "commands", "compute", "cuda", "data", "files", "kernels", "lecture", "models", "nn",
     "optim", "samples", "tasks", "train",
 )
-"""What ``minidl.nn`` and the like import when they are first asked for."""
+"""The parts of minidl that are imported when they are first asked for, as ``minidl.nn``."""
+
+KERNEL_WRITING = {"kernels_of": "minidl.cuda.source", "launch": "minidl.cuda.launch"}
+"""The functions that a kernel in a file of one's own needs, and where they are."""
 
 
 def __getattr__(name: str) -> Any:
     if name in ROOMS:
         return import_module(f"{__name__}.{name}")
+    if name in KERNEL_WRITING:
+        return getattr(import_module(KERNEL_WRITING[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *ROOMS})
+    return sorted({*globals(), *ROOMS, *KERNEL_WRITING})

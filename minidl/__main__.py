@@ -12,26 +12,26 @@ from minidl import __version__
 from minidl.errors import MinidlError
 
 COMMANDS = {
-    "demo": ("minidl.commands.demo.command", "train autoencoders and VAEs on digits, write a page"),
-    "check": ("minidl.commands.check", "check every op's derivatives against finite differences"),
-    "run": ("minidl.commands.run", "use a network on pictures of yours, or run an example"),
-    "kernels": ("minidl.commands.kernels", "list, check, explain and time the CUDA kernels"),
-    "doctor": ("minidl.commands.doctor", "say what this machine has, and what is missing"),
+    "demo": "train autoencoders and VAEs on digits, write a page",
+    "check": "check every op's derivatives against finite differences",
+    "run": "use a network on pictures of yours, or run an example",
+    "kernels": "list, check, explain and time the CUDA kernels",
+    "doctor": "say what this machine has, and what is missing",
 }
-"""Each command's module, imported only when it is called, and what it does."""
+"""The effect of each command; its module in ``minidl.commands`` is imported when it is called."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, 1 (it failed) or 2 (it was asked wrongly)."""
+    """Run a command; return the exit status: 0, 1 (it failed) or 2 (it was asked wrongly)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser("minidl", description="A deep-learning engine to read.")
     parser.add_argument("--version", action="version", version=f"minidl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = None
-    for name, (module, summary) in COMMANDS.items():
+    for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         if name in given[:1]:
-            chosen = import_module(module)
+            chosen = import_module(f"minidl.commands.{name}")
             chosen.add_arguments(command)
     try:
         args = parser.parse_args(given)

@@ -29,7 +29,7 @@ from minidl.errors import DeviceError, GradientError, ShapeError, message
 from minidl.tensor import Tensor, as_tensor
 
 OUT = -1
-"""Stands for an Op's own output among the indices of its inputs."""
+"""The number of an Op's own output among the numbers of its inputs."""
 
 _recording: ContextVar[bool] = ContextVar("minidl_recording", default=True)
 
@@ -54,7 +54,7 @@ def enable_grad() -> Any:
 
 
 def is_recording() -> bool:
-    """Whether Ops leave Nodes at the moment."""
+    """Tell whether Ops leave Nodes at the moment."""
     return _recording.get()
 
 
@@ -82,32 +82,35 @@ class Node:
         self.op = op
         self.parents = parents
         self.kept: dict[int, Array] = {}
-        self.depth: int = 1 + max((p.depth for p in parents if p is not None), default=-1)
+        self.depth = 0
+        for parent in parents:
+            if parent is not None and parent.depth >= self.depth:
+                self.depth = parent.depth + 1
         self.shape: tuple[int, ...] = data.shape
         self.dtype = data.dtype
         self.hooks: list[Callable[[Tensor], Tensor | None]] = []
         self.tensor: ref[Tensor] | None = None
 
     def value(self, i: int) -> Tensor:
-        """The kept input ``i`` (or the output), as a Tensor that is still in the graph."""
+        """Return the kept input ``i`` (or the output) as a Tensor that is still in the graph."""
         return Tensor(self.kept[i], self if i == OUT else self.parents[i])
 
     def vjp(self, i: int, grad: Tensor) -> Tensor | None:
-        """The gradient of input ``i``, in that input's own shape and dtype."""
+        """Return the gradient of input ``i``, in that input's own shape and dtype."""
         parent, op = self.parents[i], self.op
         assert parent is not None and op is not None
         result = op.vjp(i, grad, self)
         if result is None:
             return None
-        if result.shape != parent.shape:
+        if result.data.shape != parent.shape:
             raise ShapeError(
                 message(
-                    f"{type(op).__name__}: the gradient of input {i} has the wrong shape",
+                    f"{op.name}: the gradient of input {i} has the wrong shape",
                     f"the input has shape {parent.shape}, its gradient {result.shape}",
                     hint="this is a mistake in the op's vjp.",
                 )
             )
-        return result if result.dtype == parent.dtype else result.astype(parent.dtype)
+        return result if result.data.dtype == parent.dtype else result.astype(parent.dtype)
 
 
 class Op:
@@ -147,42 +150,58 @@ class Op:
                     if p not in ("self", "grad")
                 )
 
+    @property
+    def name(self) -> str:
+        """The op's name in a Tensor's print and in errors."""
+        return type(self).__name__
+
     def forward(self, *arrays: Array) -> Array:
         """Compute the output from the inputs, without changing them."""
         raise NotImplementedError
 
     def keeps(self, i: int) -> tuple[int, ...]:
-        """Which inputs (or OUT) the vjp of input ``i`` needs."""
+        """Name the inputs (or OUT) that the vjp of input ``i`` needs, by position."""
         return self.wants.get(i, ())
 
     def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor | None:
-        """The gradient of input ``i`` from the gradient of the output; None if it is zero."""
+        """Return the gradient of input ``i`` from the output's gradient; None if it is zero."""
         if i not in self.wants:
             return None
         rule = getattr(self, f"{self.rule}_{self.inputs[i]}")
-        return rule(grad, *(node.value(k) for k in self.wants[i]))
+        return rule(grad, *map(node.value, self.wants[i]))
+
+    # The next method and the walk back are the engine's inner loops: every op of every training
+    # step passes through them, so they call few functions and are loops where one would expect
+    # comprehensions, which are calls too.
 
     def __call__(self, *inputs: Any) -> Tensor:
-        tensors = [as_tensor(value) for value in inputs]
-        arrays = [t.data for t in tensors]
-        if len({type(a) for a in arrays}) > 1:
-            raise DeviceError(
-                message(
-                    f"{type(self).__name__}: the inputs live on different devices",
-                    f"received {[t.device for t in tensors]}",
-                    hint='move them together with .to("cuda") or .to("cpu").',
-                )
+        arrays: list[Array] = []
+        parents: list[Node | None] = []
+        wanted = False
+        for value in inputs:
+            tensor = value if isinstance(value, Tensor) else as_tensor(value)
+            arrays.append(tensor.data)
+            parents.append(tensor.node)
+            wanted = wanted or tensor.node is not None
+            if type(tensor.data) is not type(arrays[0]):
+                raise self._scattered(inputs)
+        result = Tensor(self.forward(*arrays))
+        if wanted and _recording.get():
+            node = result.node = Node(self, tuple(parents), result.data)
+            for i, parent in enumerate(parents):
+                if parent is not None:
+                    for k in self.keeps(i):
+                        node.kept[k] = result.data if k == OUT else arrays[k]
+        return result
+
+    def _scattered(self, inputs: Sequence[Any]) -> DeviceError:
+        return DeviceError(
+            message(
+                f"{self.name}: the inputs live on different devices",
+                f"received {[as_tensor(value).device for value in inputs]}",
+                hint='move them together with .to("cuda") or .to("cpu").',
             )
-        data = self.forward(*arrays)
-        parents = tuple(t.node for t in tensors) if _recording.get() else ()
-        if not any(parents):
-            return Tensor(data)
-        node = Node(self, parents, data)
-        for i, parent in enumerate(parents):
-            if parent is not None:
-                for k in self.keeps(i):
-                    node.kept[k] = data if k == OUT else arrays[k]
-        return Tensor(data, node)
+        )
 
 
 def grad(
@@ -192,7 +211,7 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of ``outputs`` (summed, weighted by ``grad_outputs``) by ``inputs``.
+    """Return the gradients of ``outputs`` (summed, weighted by ``grad_outputs``) by ``inputs``.
 
     Parameters
     ----------
@@ -289,8 +308,7 @@ def _seed(outputs: Tensor | Sequence[Tensor], grad_outputs: Any) -> list[tuple[N
                         hint="reduce it (.sum() or .mean()) or pass the weights of its elements "
                         "as `grad` (or `grad_outputs`).")
             )
-        ones = xp_of(y.data).ones_like(y.data)
-        start = Tensor(ones) if weight is None else as_tensor(weight)
+        start = Tensor(xp_of(y.data).ones_like(y.data)) if weight is None else as_tensor(weight)
         if start.shape != y.shape:
             raise ShapeError(
                 message("backward: a gradient must have the shape of its output",
@@ -301,7 +319,7 @@ def _seed(outputs: Tensor | Sequence[Tensor], grad_outputs: Any) -> list[tuple[N
 
 
 def _paths_to(targets: set[Node], roots: list[Node]) -> set[Node]:
-    """The Nodes on a path from a root to a target: the only ones worth visiting."""
+    """Find the Nodes on a path from a root to a target: the only ones worth visiting."""
     seen, pending = set(roots), list(roots)
     while pending:
         for parent in pending.pop().parents:
@@ -321,34 +339,39 @@ def _walk(
     create_graph: bool,
     visit: Callable[[Node, Tensor], None],
 ) -> None:
-    """Show ``visit`` each Node with its whole gradient, deepest Node first.
+    """Show ``visit`` each useful Node (or leaf) with its whole gradient, deepest Node first.
 
     A loop over a heap, not a recursion: graphs are deeper than Python's stack.
     """
     arrived: dict[Node, Tensor] = {}
     heap: list[tuple[int, int, Node]] = []
     order = itertools.count()
-
-    def deliver(node: Node, gradient: Tensor) -> None:
-        if node in arrived:
-            arrived[node] = arrived[node] + gradient
-        else:
-            arrived[node] = gradient
-            heapq.heappush(heap, (-node.depth, next(order), node))
-
-    with _set_recording(create_graph):
-        for node, gradient in roots:
-            if useful is None or node in useful:
-                deliver(node, gradient)
-        while heap:
+    delivered = roots  # (Node, its gradient or a part of it), to be added to what has arrived
+    token = _recording.set(create_graph)
+    try:
+        while True:
+            for node, gradient in delivered:
+                if useful is not None and node not in useful:
+                    continue
+                if node in arrived:
+                    arrived[node] = arrived[node] + gradient
+                else:
+                    arrived[node] = gradient
+                    heapq.heappush(heap, (-node.depth, next(order), node))
+            if not heap:
+                return
             node = heapq.heappop(heap)[2]
             gradient = arrived.pop(node)
             for hook in tuple(node.hooks):
                 replacement = hook(gradient)
                 gradient = gradient if replacement is None else replacement
-            visit(node, gradient)
+            if node.op is None or useful is not None:  # what ``backward`` visits are the leaves
+                visit(node, gradient)
+            delivered = []
             for i, parent in enumerate(node.parents):
                 if parent is not None and (useful is None or parent in useful):
                     result = node.vjp(i, gradient)
                     if result is not None:
-                        deliver(parent, result)
+                        delivered.append((parent, result))
+    finally:
+        _recording.reset(token)

@@ -32,19 +32,20 @@ from minidl.samples import Sample
 from minidl.tensor import Tensor, as_tensor, tensor
 
 Function = Callable[..., Any]
+"""A function of Tensors that returns a Tensor or a tuple of Tensors."""
 
 
 class CheckResult(NamedTuple):
-    """How far a gradient was from the finite difference, at worst."""
+    """The worst distance between a gradient and the finite differences."""
 
     error: float
     """Largest distance, relative to the largest element of the gradient or 1."""
     elements: int
-    """Derivatives that were compared."""
+    """Number of derivatives that were compared."""
 
 
-class Measured:
-    """A function's finite differences at one point, to compare its gradients with."""
+class FiniteDifferences:
+    """The finite differences of a function at one point, to compare its gradients with."""
 
     def __init__(
         self, who: str, function: Function, arrays: Sequence[np.ndarray], eps: float, seed: int
@@ -56,7 +57,7 @@ class Measured:
         )
 
     def compare(self, dtype: str, atol: float, rtol: float) -> CheckResult:
-        """The gradient computed in ``dtype`` against the differences, which are float64."""
+        """Compare the gradient, computed in ``dtype``, with the differences, which are float64."""
         analytic = _gradients(
             self.function,
             [a.astype(dtype) for a in self.arrays],
@@ -79,17 +80,17 @@ def gradcheck(
     Parameters
     ----------
     function : callable
-        Takes Tensors, returns a Tensor or a tuple of Tensors. It must give the same
-        values whenever it is called (seed what is random in it).
+        A function of Tensors that returns a Tensor or a tuple of Tensors. It must give
+        the same values whenever it is called (seed what is random in it).
     inputs : sequence of arrays or Tensors, or one of them
-        Where to check, in float64.
+        The point to check at, in float64.
     eps : float
         The step h.
     atol, rtol : float
         An error of up to ``atol + rtol * (largest element of the gradient)`` is still
         called right. Lower ``atol`` for a function whose gradients are tiny.
     seed : int
-        Of the weights v.
+        The seed of the weights v.
 
     Returns
     -------
@@ -110,7 +111,8 @@ def gradcheck(
     True
     """
     arrays = _doubles("gradcheck", inputs)
-    return Measured("gradcheck", function, arrays, eps, seed).compare("float64", atol, rtol)
+    differences = FiniteDifferences("gradcheck", function, arrays, eps, seed)
+    return differences.compare("float64", atol, rtol)
 
 
 def double_gradcheck(
@@ -124,13 +126,13 @@ def double_gradcheck(
 ) -> CheckResult:
     """Compare the gradient of a function's gradient with finite differences of the gradient.
 
-    Checked as a function of the inputs and of the output's weights, so that both
-    ways through a vjp are. Parameters, result and errors as in ``gradcheck``.
+    The gradient is a function of the inputs and of the output's weights, so that both
+    ways through a vjp are checked. Parameters, result and errors are ``gradcheck``'s.
     """
     arrays = _doubles("double_gradcheck", inputs)
     gradient, both = _gradient_of(function, arrays, seed)
-    measured = Measured("double_gradcheck", gradient, both, eps, seed + 1)
-    return measured.compare("float64", atol, rtol)
+    differences = FiniteDifferences("double_gradcheck", gradient, both, eps, seed + 1)
+    return differences.compare("float64", atol, rtol)
 
 
 def adjoint_check(
@@ -147,7 +149,7 @@ def adjoint_check(
     ----------
     apply, adjoint : functions of arrays, or a Linear op alone
     shape : sequence of int
-        Of x; y's is that of A x.
+        The shape of x; y has that of A x.
 
     Returns
     -------
@@ -188,8 +190,8 @@ def adjoint_check(
 def form_check(form: Bilinear, arrays: Sequence[Array], tolerance: float = 1e-10) -> float:
     """Check that the three corners of a form give one number, <corner, the third array>.
 
-    ``arrays`` are the three, in the order of ``form.letters``. Returns and raises
-    as ``adjoint_check``.
+    ``arrays`` are the three, in the order of ``form.letters``. Result and error are
+    ``adjoint_check``'s.
     """
     named = dict(zip(form.letters, arrays, strict=True))
     values, scales = [], []
@@ -218,8 +220,8 @@ def form_check(form: Bilinear, arrays: Sequence[Array], tolerance: float = 1e-10
 
 
 TOLERANCES = {"float64": 1e-7, "float32": 1e-5}
-"""What ``check_sample`` calls right, absolute and relative: in float64 what a finite
-difference is good for, in float32 a hundred roundings of 6e-8."""
+"""The errors that ``check_sample`` accepts, absolute and relative: in float64 what a
+finite difference is good for, in float32 a hundred roundings of 6e-8."""
 
 
 def check_sample(sample: Sample, order: int, dtype: str = "float64", seed: int = 0) -> CheckResult:
@@ -231,8 +233,8 @@ def check_sample(sample: Sample, order: int, dtype: str = "float64", seed: int =
     order : int
         1 checks the gradient, 2 the gradient of the gradient, and so on.
     dtype : {"float64", "float32"}
-        In which the derivative is computed. The finite difference is always float64:
-        in float32 it would have three digits at best.
+        The dtype of the derivative. The finite difference is always float64: in float32
+        it would have three digits at best.
 
     Raises
     ------
@@ -242,8 +244,8 @@ def check_sample(sample: Sample, order: int, dtype: str = "float64", seed: int =
     return compare_sample(measure_sample(sample, order, seed), dtype)
 
 
-def measure_sample(sample: Sample, order: int, seed: int = 0) -> Measured:
-    """The costly half of ``check_sample``: the finite differences, for every dtype.
+def measure_sample(sample: Sample, order: int, seed: int = 0) -> FiniteDifferences:
+    """Compute a sample's finite differences: the costly half of a check, for every dtype.
 
     The inputs are numbers that float32 can hold, so that every dtype is at the same point.
     """
@@ -256,11 +258,12 @@ def measure_sample(sample: Sample, order: int, seed: int = 0) -> Measured:
     arrays = [a.astype(np.float32).astype(np.float64) for a in sample.inputs(seed)]
     for i in range(order - 1):
         checked, arrays = _gradient_of(checked, arrays, seed + i)
-    return Measured(f"{sample.name}, order {order}", checked, arrays, 1e-6, seed + order - 1)
+    who = f"{sample.name}, order {order}"
+    return FiniteDifferences(who, checked, arrays, 1e-6, seed + order - 1)
 
 
-def compare_sample(measured: Measured, dtype: str) -> CheckResult:
-    """The other half: the derivative in this dtype, within its tolerance."""
+def compare_sample(measured: FiniteDifferences, dtype: str) -> CheckResult:
+    """Compare a sample's derivative in this dtype with the finite differences."""
     return measured.compare(dtype, TOLERANCES[dtype], TOLERANCES[dtype])
 
 
@@ -270,7 +273,7 @@ def compare_sample(measured: Measured, dtype: str) -> CheckResult:
 def _gradient_of(
     function: Function, arrays: Sequence[np.ndarray], seed: int
 ) -> tuple[Function, list[np.ndarray]]:
-    """The gradient as a function of the inputs and of the outputs' weights, and its arrays.
+    """Return the gradient as a function of inputs and outputs' weights, and these arrays.
 
     Both are inputs, so that both ways through a vjp are checked.
     """
@@ -318,7 +321,7 @@ def _evaluated(function: Function, arrays: Sequence[np.ndarray]) -> list[np.ndar
 
 
 def _weights(outputs: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
-    """Random numbers that float32 can hold, so that they are the same in every dtype."""
+    """Draw a weight for each output: numbers that float32 can hold, the same in every dtype."""
     rng = np.random.default_rng(seed)
     return [rng.standard_normal(y.shape, np.float32).astype(np.float64) for y in outputs]
 
@@ -391,5 +394,5 @@ def _compared(
 
 
 def _largest(array: np.ndarray) -> float:
-    """The largest finite magnitude; 0 of an empty array."""
+    """The largest finite magnitude in an array; 0 if it is empty."""
     return float(np.max(abs(array), initial=0.0, where=np.isfinite(array)))

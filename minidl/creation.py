@@ -20,7 +20,7 @@ def full(
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A Tensor with every element equal to ``value``."""
+    """Make a Tensor with every element equal to ``value``."""
     return tensor(np.full(shape, value, dtype), None, device, requires_grad)
 
 
@@ -30,7 +30,7 @@ def zeros(
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A Tensor of zeros."""
+    """Make a Tensor of zeros."""
     return full(shape, 0, dtype, device, requires_grad)
 
 
@@ -40,24 +40,24 @@ def ones(
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A Tensor of ones."""
+    """Make a Tensor of ones."""
     return full(shape, 1, dtype, device, requires_grad)
 
 
 def zeros_like(x: Any) -> Tensor:
-    """Zeros, with the shape, dtype and device of x."""
+    """Make zeros with the shape, dtype and device of x."""
     data = as_tensor(x).data
     return Tensor(xp_of(data).zeros_like(data))
 
 
 def ones_like(x: Any) -> Tensor:
-    """Ones, with the shape, dtype and device of x."""
+    """Make ones with the shape, dtype and device of x."""
     data = as_tensor(x).data
     return Tensor(xp_of(data).ones_like(data))
 
 
 def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tensor:
-    """Evenly spaced numbers: ``arange(stop)``, ``(start, stop)`` or ``(start, stop, step)``."""
+    """Count evenly: ``arange(stop)``, ``(start, stop)`` or ``(start, stop, step)``."""
     values = np.arange(*bounds, dtype=dtype)
     if dtype is None and values.dtype.kind == "f":
         values = values.astype(default_dtype)
@@ -65,17 +65,17 @@ def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tens
 
 
 def linspace(start: float, stop: float, n: int, device: str | None = None) -> Tensor:
-    """n evenly spaced numbers from ``start`` to ``stop``, both included."""
+    """Make n evenly spaced numbers from ``start`` to ``stop``, both included."""
     return tensor(np.linspace(start, stop, n, dtype=default_dtype), None, device)
 
 
 def randn(*shape: int, requires_grad: bool = False) -> Tensor:
-    """Numbers from the normal distribution of mean 0 and variance 1."""
+    """Draw numbers from the normal distribution of mean 0 and variance 1."""
     drawn = random.normal(shape)
     return drawn.requires_grad_() if requires_grad else drawn
 
 
 def rand(*shape: int, requires_grad: bool = False) -> Tensor:
-    """Numbers from the uniform distribution on [0, 1)."""
+    """Draw numbers from the uniform distribution on [0, 1)."""
     drawn = random.uniform(shape)
     return drawn.requires_grad_() if requires_grad else drawn

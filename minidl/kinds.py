@@ -9,6 +9,7 @@ Each kind writes its vjp once, here. An op of a kind only says what it computes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from minidl.autograd import Node, Op
@@ -29,16 +30,21 @@ class Linear(Op):
         super().__init_subclass__(**kwargs)
 
     def apply(self, x: Array) -> Array:
-        """The map."""
+        """Apply the map."""
         raise NotImplementedError
 
     def adjoint(self, y: Array) -> Array:
-        """Its adjoint (the transposed matrix, if one wrote the map as a matrix)."""
+        """Apply its adjoint (the transposed matrix, if one wrote the map as a matrix)."""
         raise NotImplementedError
 
     def transposed(self) -> Linear:
-        """The adjoint, as an op of its own."""
+        """Return the adjoint as an op of its own."""
         return Transposed(self)
+
+    @property
+    def adjoint_name(self) -> str:
+        """The name of the adjoint where it is an op."""
+        return f"{self.name}Adjoint"
 
     def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor:
         return self.transposed()(grad)
@@ -49,6 +55,14 @@ class Transposed(Linear):
 
     def __init__(self, op: Linear):
         self.op = op
+
+    @property
+    def name(self) -> str:
+        return self.op.adjoint_name
+
+    @property
+    def adjoint_name(self) -> str:
+        return self.op.name
 
     def apply(self, y: Array) -> Array:
         return self.op.adjoint(y)
@@ -105,17 +119,16 @@ class Pointwise(Op):
     rule: ClassVar[str] = "slope"
 
     def __call__(self, *inputs: Any) -> Tensor:
-        return super().__call__(*match(*inputs))
+        return Op.__call__(self, *match(*inputs))
 
     def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor | None:
         if i not in self.wants:
             return None
         parent = node.parents[i]
         assert parent is not None
-        rule = getattr(self, f"slope_{self.inputs[i]}")
-        slope = rule(*(node.value(k) for k in self.wants[i]))
+        slope = getattr(self, f"slope_{self.inputs[i]}")(*map(node.value, self.wants[i]))
         steep = grad if isinstance(slope, int) and slope == 1 else grad * slope
-        return sum_to(steep, parent.shape)
+        return steep if steep.data.shape == parent.shape else sum_to(steep, parent.shape)
 
 
 class Bilinear:
@@ -137,8 +150,18 @@ class Bilinear:
 
     letters: ClassVar[tuple[str, str, str]] = ("x", "w", "y")
 
+    others: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """The two letters that each corner takes, in their order."""
+
+    names: ClassVar[Mapping[str, str]] = {}
+    """The names of corners, by letter; of the others it is the form's, with the letter."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.others = {y: tuple(x for x in cls.letters if x != y) for y in cls.letters}
+
     def corner(self, letter: str) -> Corner:
-        """The op that computes one of the three arrays from the other two."""
+        """Return the op that computes one of the three arrays from the other two."""
         return Corner(self, letter)
 
 
@@ -147,18 +170,24 @@ class Corner(Op):
 
     def __init__(self, form: Bilinear, letter: str):
         self.form, self.letter = form, letter
-        self.operands = tuple(name for name in form.letters if name != letter)
+        self.operands = form.others[letter]
 
     def forward(self, first: Array, second: Array) -> Array:
         return getattr(self.form, f"corner_{self.letter}")(first, second)
+
+    @property
+    def name(self) -> str:
+        form = type(self.form).__name__
+        return self.form.names.get(self.letter, form if self.letter == "y" else
+                                   f"{form}_{self.letter}")
 
     def keeps(self, i: int) -> tuple[int, ...]:
         return (1 - i,)
 
     def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor:
         known = {self.letter: grad, self.operands[1 - i]: node.value(1 - i)}
-        wanted = self.operands[i]
-        return self.form.corner(wanted)(*(known[n] for n in self.form.letters if n != wanted))
+        corner = self.form.corner(self.operands[i])
+        return corner(*map(known.__getitem__, corner.operands))
 
 
 class Multiply(Bilinear):
@@ -170,20 +199,18 @@ class Multiply(Bilinear):
     def __init__(self, x: tuple[int, ...], w: tuple[int, ...], y: tuple[int, ...]):
         self.shapes = {"x": x, "w": w, "y": y}
 
-    def _product(self, a: Array, b: Array, letter: str) -> Array:
-        shape = self.shapes[letter]
-        product = a * b
-        if product.shape == shape:
-            return product
-        return Broadcast(shape, product.shape).adjoint(product)
-
     def corner_x(self, w: Array, y: Array) -> Array:
-        return self._product(w, y, "x")
+        return _summed(w * y, self.shapes["x"])
 
     def corner_w(self, x: Array, y: Array) -> Array:
-        return self._product(x, y, "w")
+        return _summed(x * y, self.shapes["w"])
 
     def corner_y(self, x: Array, w: Array) -> Array:
-        return self._product(x, w, "y")
+        return _summed(x * w, self.shapes["y"])
+
+
+def _summed(product: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a product over the axes along which ``shape`` was repeated."""
+    return product if product.shape == shape else Broadcast(shape, product.shape).adjoint(product)
 
 

@@ -23,12 +23,12 @@ def manual_seed(seed: int) -> None:
 
 
 def generator() -> np.random.Generator:
-    """The generator itself, for what the functions below do not draw."""
+    """Return the generator itself, for what the functions below do not draw."""
     return _generator
 
 
 def normal(shape: Any = (), dtype: Any = default_dtype, device: str = "cpu") -> Tensor:
-    """Independent numbers from the normal distribution of mean 0 and variance 1."""
+    """Draw independent numbers from the normal distribution of mean 0 and variance 1."""
     drawn = _generator.standard_normal(shape, np.dtype(dtype))
     return Tensor(to_device(np.asarray(drawn), device))
 
@@ -40,19 +40,19 @@ def uniform(
     dtype: Any = default_dtype,
     device: str = "cpu",
 ) -> Tensor:
-    """Independent numbers from the uniform distribution on [low, high)."""
+    """Draw independent numbers from the uniform distribution on [low, high)."""
     drawn = np.asarray(_generator.random(shape, np.dtype(dtype)))
     scaled = low + drawn * drawn.dtype.type(high - low)
     return Tensor(to_device(scaled.astype(drawn.dtype, copy=False), device))
 
 
 def permutation(n: int) -> np.ndarray:
-    """The integers below n in random order."""
+    """Return the integers below n in random order."""
     return _generator.permutation(n)
 
 
 def get_state() -> dict[str, Any]:
-    """The state of the generator, as numbers and strings that JSON can hold."""
+    """Return the state of the generator, as numbers and strings that JSON can hold."""
     return dict(_generator.bit_generator.state)
 
 

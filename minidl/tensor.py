@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minidl.autograd import Node
 
 default_dtype = np.dtype(np.float32)
-"""What Python floats become. NumPy arrays keep the dtype they have."""
+"""The dtype that Python floats become; NumPy arrays keep the one they have."""
 
 
 class Tensor:
@@ -41,7 +41,7 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, data: Array, node: Node | None = None):
-        self.data = data if is_array(data) else np.asarray(data)
+        self.data = data if type(data) is np.ndarray or is_array(data) else np.asarray(data)
         self.node = node
         self.grad: Tensor | None = None
 
@@ -57,7 +57,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """The number of elements."""
         return self.data.size
 
     @property
@@ -66,7 +66,7 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        """``"cpu"`` or ``"cuda"``."""
+        """The device, ``"cpu"`` or ``"cuda"``."""
         return device_of(self.data)
 
     @property
@@ -75,7 +75,7 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether a user made it, rather than an op."""
+        """Whether a user made the Tensor, rather than an op."""
         return self.node is None or self.node.op is None
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -91,7 +91,7 @@ class Tensor:
         return self
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array (shared with the Tensor on the CPU)."""
+        """Return the values as a NumPy array (shared with the Tensor on the CPU)."""
         if self.node is not None:
             raise GradientError(
                 message(
@@ -102,19 +102,19 @@ class Tensor:
         return to_device(self.data, "cpu")
 
     def item(self) -> float | int | bool:
-        """The value of a Tensor of one element, as a Python number."""
+        """Return the value of a Tensor of one element as a Python number."""
         return self.data.item()
 
     def tolist(self) -> Any:
-        """The values as nested Python lists."""
+        """Return the values as nested Python lists."""
         return self.data.tolist()
 
     def detach(self) -> Tensor:
-        """The same array, outside the graph."""
+        """Return a Tensor of this array, outside the graph."""
         return Tensor(self.data)
 
     def clone(self) -> Tensor:
-        """A copy of the array, inside the graph."""
+        """Copy the array, inside the graph."""
         return F.clone(self)
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class Tensor:
         extras += [f'device="{self.device}"'] if self.device != "cpu" else []
         if self.node is not None:
             op = self.node.op
-            extras.append(f"op={type(op).__name__}" if op else "requires_grad=True")
+            extras.append(f"op={op.name}" if op else "requires_grad=True")
         return f"tensor({', '.join([body, *extras])})"
 
     # --- derivatives ---
@@ -316,11 +316,11 @@ class Tensor:
         return F.permute(self, tuple(reversed(range(self.ndim))))
 
     def astype(self, dtype: Any) -> Tensor:
-        """The values in another dtype; gradients come back in this one."""
+        """Convert the values to another dtype; gradients come back in this one."""
         return F.astype(self, dtype)
 
     def to(self, target: Any) -> Tensor:
-        """On another device (``"cpu"``, ``"cuda"``) or in another dtype; keeps the graph."""
+        """Move to a device (``"cpu"``, ``"cuda"``) or convert to a dtype, inside the graph."""
         if isinstance(target, str) and target in ("cpu", "cuda"):
             return F.to_device(self, target)
         return F.astype(self, target)
@@ -385,29 +385,40 @@ def tensor(
 
 
 def as_tensor(value: Any) -> Tensor:
-    """A Tensor of this value: itself if it is one, sharing memory if it is an array."""
+    """Make a value a Tensor: itself if it is one, sharing memory if it is an array."""
     if isinstance(value, Tensor):
         return value
     return Tensor(value) if is_array(value) else tensor(value)
 
 
 def match(*values: Any) -> tuple[Tensor, ...]:
-    """Tensors of values that are to be combined element by element.
+    """Make Tensors of values that are to be combined element by element.
 
     Python numbers and NumPy scalars take the dtype of the arrays they meet, so
     that ``x * 0.5`` and ``x * np.float64(0.5)`` leave float32 as it is.
     """
-    arrays = [v for v in values if isinstance(v, Tensor) or is_array(v)]
-    if len(arrays) == len(values) or not arrays:
-        return tuple(as_tensor(v) for v in values)
-    common = np.result_type(*(a.dtype for a in arrays))
-    device = as_tensor(arrays[0]).device
-    return tuple(
-        as_tensor(v)
-        if isinstance(v, Tensor) or is_array(v)
-        else Tensor(to_device(_scalar(v, common), device))
-        for v in values
-    )
+    for value in values:
+        if not isinstance(value, Tensor):
+            break
+    else:
+        return values
+    dtype, device = None, None
+    for value in values:
+        if isinstance(value, Tensor) or is_array(value):
+            array = value.data if isinstance(value, Tensor) else value
+            device = device or device_of(array)
+            dtype = array.dtype if dtype in (None, array.dtype) else np.result_type(dtype, array)
+    if dtype is None:
+        return tuple(map(as_tensor, values))
+    matched = []
+    for value in values:
+        if isinstance(value, Tensor):
+            matched.append(value)
+        elif is_array(value):
+            matched.append(Tensor(value))
+        else:
+            matched.append(Tensor(to_device(_scalar(value, dtype), device)))
+    return tuple(matched)
 
 
 def _scalar(value: Any, common: np.dtype) -> np.ndarray:

@@ -65,7 +65,7 @@ class Autoencoder(nn.Module):
 def mlp_encoder(
     pixels: int, hidden: Sequence[int], features: int, activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
-    """Images flattened, then hidden layers, then a linear layer to ``features``."""
+    """An encoder: images flattened, then hidden layers, then a linear layer to ``features``."""
     layers: list[nn.Module] = [nn.Flatten()]
     for size in hidden:
         layers += [nn.Linear(pixels, size), activation()]
@@ -79,7 +79,7 @@ def mlp_decoder(
     image: tuple[int, int, int],
     activation: Callable[[], nn.Module],
 ) -> nn.Sequential:
-    """Codes through hidden layers to one logit per pixel, shaped as images."""
+    """A decoder: hidden layers, then one logit per pixel, shaped as images."""
     layers: list[nn.Module] = []
     for size in hidden:
         layers += [nn.Linear(latent, size), activation()]
@@ -90,7 +90,7 @@ def mlp_decoder(
 def conv_encoder(
     image: tuple[int, int, int], channels: Sequence[int], features: int
 ) -> nn.Sequential:
-    """3x3 convolutions of stride 2, each halving H and W, then a linear layer."""
+    """An encoder: 3x3 convolutions of stride 2, each halving H and W, then a linear layer."""
     c = image[0]
     smallest = _halved(image, len(channels))
     layers: list[nn.Module] = []

@@ -24,7 +24,7 @@
 
 Unpooling puts each value into the top left pixel of a 2x2 cell, zeros elsewhere. With the 5x5
 convolution behind it this is one transposed convolution of stride 2, padding 2 and a row and a
-column more (``as_two_layers`` takes it apart again). ReLU follows all layers but the last.
+column more. ReLU follows all layers but the last.
 
 Both streams' targets are the rendered chair on black, x s, and its mask s; the loss of an image is
 
@@ -48,31 +48,33 @@ import numpy as np
 import minidl.functional as F
 from minidl import Tensor, nn
 from minidl.compute.arrays import to_device
-from minidl.data.drawn.chairs import TRANSFORMS, view_vector
+from minidl.data.drawn.chair_transforms import TRANSFORM_ENTRIES
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.models.width import scaled
 from minidl.nn import init
 from minidl.tensor import as_tensor
 
-SIDES = {32: 2, 64: 3, 128: 4}
-"""Image sides, and how often 8x8 is doubled to get there; 32 is ours."""
+DOUBLINGS = {32: 2, 64: 3, 128: 4}
+"""Number of doublings of 8x8 that lead to each side of an image, in pixels; 32 is ours."""
 BASE = 8
+"""Side of the map that fc5 puts out, in pixels."""
 STARTS = ("new_version", "release")
-MORPH = (1.0, 0.65, 0.57, 0.5, 0.43, 0.35, 0.0)
+"""Kinds of initial values."""
+MORPH_SHARES = (1.0, 0.65, 0.57, 0.5, 0.43, 0.35, 0.0)
 """Shares of the first chair in the authors' morphs."""
 
 
 class Drawn(NamedTuple):
-    """What a network puts out, not yet bounded."""
+    """What a network puts out, not yet bounded to [0, 1]."""
 
     rgb: Tensor
-    """(N, 3, H, W), the chair on black."""
+    """The chair on black, (N, 3, H, W)."""
     mask: Tensor
-    """(N, C, H, W); of two channels, scores of "not" and "yes"; else the mask, C times."""
+    """The mask C times, (N, C, H, W); or, of OneStream, scores of "not" and "yes"."""
 
 
 class ChairNetwork(nn.Module):
-    """What both networks share: from class, view and transform to fc4, the loss, the picture.
+    """What both networks share: the layers from the inputs to fc4, the loss, the picture.
 
     Attributes
     ----------
@@ -83,7 +85,7 @@ class ChairNetwork(nn.Module):
     softmax : bool
         Whether the mask is two scores.
     rgb_weight : float
-        How many times as strong as the mask's the RGB's error is.
+        Weight of the RGB's error; the mask's has 1.
     """
 
     softmax = False
@@ -91,13 +93,13 @@ class ChairNetwork(nn.Module):
 
     def __init__(self, classes: int, transforms: int, size: int, width: float):
         super().__init__()
-        if size not in SIDES or width <= 0 or classes < 1 or transforms < 1:
+        if size not in DOUBLINGS or width <= 0 or classes < 1 or transforms < 1:
             raise ArgumentError(
                 message(
                     f"{type(self).__name__}: no such network",
                     f"received classes = {classes}, transforms = {transforms}, size = {size}, "
                     f"width = {width}",
-                    hint=f"size is one of {tuple(SIDES)}, the others are above 0.",
+                    hint=f"size is one of {tuple(DOUBLINGS)}, the others are above 0.",
                 )
             )
         self.classes, self.transforms, self.size = classes, transforms, size
@@ -108,7 +110,7 @@ class ChairNetwork(nn.Module):
         self.joint = _dense(3 * each, both, both)
 
     def forward(self, c: Any, v: Any, t: Any = None) -> Drawn:
-        """Draw chairs.
+        """Draw chairs of given classes, views and transforms.
 
         Parameters
         ----------
@@ -117,7 +119,7 @@ class ChairNetwork(nn.Module):
         v : Tensor, shape (N, 4)
             (sin e, cos e, sin a, cos a), see ``minidl.data.drawn.chairs.view_vector``.
         t : Tensor, shape (N, transforms), optional
-            See ``minidl.data.drawn.chairs.ChairTransform``; zeros, no transform, if left out.
+            See ``minidl.data.drawn.chair_transforms.ChairTransform``; zeros if left out.
 
         Raises
         ------
@@ -151,7 +153,7 @@ class ChairNetwork(nn.Module):
         raise NotImplementedError
 
     def last_layers(self) -> list[nn.Module]:
-        """The two that put out RGB and mask."""
+        """The two layers that put out RGB and mask."""
         raise NotImplementedError
 
     def loss(self, drawn: Drawn, image: Any, mask: Any, reduction: str = "sum") -> Tensor:
@@ -161,11 +163,11 @@ class ChairNetwork(nn.Module):
         ----------
         drawn : Drawn
         image : Tensor, shape (N, 3, H, W)
-            On any ground: what the mask leaves out does not count.
+            Pictures on any ground: what the mask leaves out does not count.
         mask : Tensor, shape (N, 1, H, W)
         reduction : {"sum", "mean"}
-            Over the pixels and channels of an image; "sum" is the release's. There the mask
-            is three channels, all alike: one counts as three, so that the loss stays the same.
+            What is done over an image's pixels and channels; "sum" is the release's. There the
+            mask is three channels, all alike: one counts as three, so that the loss stays.
         """
         image, mask = as_tensor(image), as_tensor(mask)
         if reduction not in ("sum", "mean"):
@@ -212,7 +214,7 @@ class TwoStreams(ChairNetwork):
     def __init__(
         self,
         classes: int = 843,
-        transforms: int = TRANSFORMS,
+        transforms: int = TRANSFORM_ENTRIES,
         size: int = 128,
         width: float = 1.0,
         mask_channels: int = 3,
@@ -255,7 +257,7 @@ class OneStream(ChairNetwork):
         self, classes: int = 809, transforms: int = 12, size: int = 128, width: float = 1.0
     ):
         super().__init__(classes, transforms, size, width)
-        channels = [scaled(c, width) for c in (256, 256, 92, 48)][: SIDES[size]]
+        channels = [scaled(c, width) for c in (256, 256, 92, 48)][: DOUBLINGS[size]]
         layers: list[nn.Module] = [
             nn.Linear(scaled(1024, width), channels[0] * BASE**2), nn.ReLU(),
             nn.Unflatten(1, (channels[0], BASE, BASE)),
@@ -281,26 +283,13 @@ def _dense(inputs: int, first: int, second: int) -> nn.Sequential:
 
 
 def unpooled_convolution(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    """Unpool and 5x5 convolution in one: (N, C, H, W) -> (N, O, 2 H, 2 W)."""
+    """Unpooling and 5x5 convolution in one layer: (N, C, H, W) -> (N, O, 2 H, 2 W)."""
     return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1)
 
 
-def as_two_layers(layer: nn.ConvTranspose2d) -> nn.Sequential:
-    """The same function of an unpooling and a convolution, with its window turned by 180 degrees.
-
-    A transposed convolution of stride 2 and padding 2 paints the window around pixel
-    (2 i, 2 j) of the output, which is where unpooling puts the value (i, j).
-    """
-    conv = nn.Conv2d(layer.in_channels, layer.out_channels, 5, padding=2, bias=True)
-    flipped = np.swapaxes(layer.weight.detach().numpy(), 0, 1)[:, :, ::-1, ::-1]
-    assert layer.bias is not None and conv.bias is not None
-    conv.load_state_dict({"weight": flipped.copy(), "bias": layer.bias.detach().numpy().copy()})
-    return nn.Sequential(nn.FixedUnpool2d(2), conv)
-
-
 def _stream(inputs: int, channels: Sequence[int], size: int, outputs: int) -> nn.Sequential:
-    """fc5, then enlargements to ``size``."""
-    kept = channels[: SIDES[size]]
+    """A stream of layers: fc5, then enlargements to ``size``."""
+    kept = channels[: DOUBLINGS[size]]
     layers: list[nn.Module] = [
         nn.Linear(inputs, kept[0] * BASE**2), nn.ReLU(), nn.Unflatten(1, (kept[0], BASE, BASE))
     ]
@@ -312,7 +301,9 @@ def _stream(inputs: int, channels: Sequence[int], size: int, outputs: int) -> nn
 # --- initial values ---
 
 
-def _parts(model: ChairNetwork) -> tuple[list[nn.Linear], list[Any]]:
+def _parts(
+    model: ChairNetwork,
+) -> tuple[list[nn.Linear], list[nn.Conv2d | nn.ConvTranspose2d]]:
     """All fully connected layers, and all convolutions of either kind."""
     found = list(model.modules())
     convolutions = [m for m in found if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
@@ -320,28 +311,28 @@ def _parts(model: ChairNetwork) -> tuple[list[nn.Linear], list[Any]]:
 
 
 def start_new_version(model: ChairNetwork) -> None:
-    """N(0, 2 / n) of n inputs; 8 / n where three in four are zeros; 0.1 / n in the last layers.
+    """Draw from N(0, 2 / n) of n inputs; 8 / n if three in four are 0; 0.1 / n in last layers.
 
     The first layers of class and transform start from N(0, 1). Biases of 0 are our choice; so
     is that a layer's n counts the zeros, which explains the 8.
     """
     dense, convolutions = _parts(model)
-    for layer in dense:
-        init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    for linear in dense:
+        init.kaiming_normal_(linear.weight, nonlinearity="relu")
     for first in (model.of_class[0], model.of_transform[0]):
         init.normal_(first.weight)
     last = [id(layer) for layer in model.last_layers()]
-    for layer in convolutions:
-        gain = 0.1 if id(layer) in last else 8 if isinstance(layer, nn.ConvTranspose2d) else 2
-        taps = layer.in_channels * layer.weight.shape[2] * layer.weight.shape[3]
-        init.normal_(layer.weight, std=(gain / taps) ** 0.5)
+    for conv in convolutions:
+        gain = 0.1 if id(conv) in last else 8 if isinstance(conv, nn.ConvTranspose2d) else 2
+        taps = conv.in_channels * conv.weight.shape[2] * conv.weight.shape[3]
+        init.normal_(conv.weight, std=(gain / taps) ** 0.5)
     for layer in [*dense, *convolutions]:
         if layer.bias is not None:
             init.zeros_(layer.bias)
 
 
 def start_release(model: ChairNetwork) -> None:
-    """Orthonormal weights; biases 0.1 in fully connected layers, and 0 in the others.
+    """Set orthonormal weights; biases 0.1 in fully connected layers, and 0 in the others.
 
     The release draws small normal weights (of deviations from 1e-4 to 1e-2) and makes them
     orthonormal in the first steps of training. Here they are so from the start; that the
@@ -354,10 +345,12 @@ def start_release(model: ChairNetwork) -> None:
             init.constant_(layer.bias, 0.1 if isinstance(layer, nn.Linear) else 0)
 
 
-# --- between two chairs, and around one ---
+# --- between two chairs ---
 
 
-def morph(first: int, second: int, classes: int, shares: Sequence[float] = MORPH) -> np.ndarray:
+def morph(
+    first: int, second: int, classes: int, shares: Sequence[float] = MORPH_SHARES
+) -> np.ndarray:
     """Mixes of two classes, one for each share of the first, (K, classes) float32.
 
     Examples
@@ -375,16 +368,3 @@ def morph(first: int, second: int, classes: int, shares: Sequence[float] = MORPH
     mixes[:, first] += np.asarray(shares, np.float32)
     mixes[:, second] += 1 - np.asarray(shares, np.float32)
     return mixes
-
-
-def turn(start: tuple[float, float], end: tuple[float, float], count: int) -> np.ndarray:
-    """Views between two, (count, 4) float32: from (azimuth, elevation), the short way around.
-
-    Angles change in even steps, so every view is one that a camera can have; a mix of two
-    vectors would not be.
-    """
-    if count < 2:
-        raise ArgumentError(f"turn: count is at least 2, received {count}")
-    share = np.linspace(0, 1, count)
-    way = (end[0] - start[0] + 180) % 360 - 180
-    return view_vector(start[0] + share * way, start[1] + share * (end[1] - start[1]))

@@ -51,10 +51,11 @@ from minidl.nn import init
 from minidl.tensor import as_tensor
 
 CHANNELS = {4: 1024, 8: 1024, 16: 1024, 32: 1024, 64: 1024, 128: 512, 256: 512, 512: 128, 1024: 32}
-"""Of the module at each height, in pixels."""
-BASE = 4
+"""Channels of the module at each height, in pixels."""
 SLOPE = 0.2
+"""Slope of the leaky ReLUs below 0."""
 EPS = 1e-12
+"""Number added to the layer norms' variances."""
 
 
 class CRN(nn.Module):
@@ -65,8 +66,8 @@ class CRN(nn.Module):
     Parameters
     ----------
     height : int
-        Of the images, 4 2^n up to 1024. Theirs are twice as wide as high; others do whose
-        width, too, can be halved n times.
+        Height of the images, 4 2^n up to 1024. The paper's are twice as wide as high; others do
+        whose width, too, can be halved n times.
     classes : int
         Channels of the layout, the one for "none" included.
     k : int
@@ -74,7 +75,7 @@ class CRN(nn.Module):
     width : float
         Scales the channels of all modules.
     channels : sequence of int, optional
-        Those of each module from the coarsest on, in place of the table's.
+        Channels of each module from the coarsest on, in place of the table's.
 
     Attributes
     ----------
@@ -145,7 +146,8 @@ class CRN(nn.Module):
         layouts = label_pyramid(labels, len(self.refine))
         x = self.refine[0](layouts[0])
         for module, at_size in zip([*self.refine][1:], layouts[1:], strict=True):
-            x = F.interpolate(x, at_size.shape[2:], mode="bilinear", align_corners=True)
+            h, w = at_size.shape[2:]
+            x = F.interpolate(x, (h, w), mode="bilinear", align_corners=True)
             x = module(F.cat([x, at_size], 1))
         return (self.head(x) + 1) / 2 * 255
 
@@ -175,7 +177,7 @@ class CRN(nn.Module):
 
 
 def refinement(inputs: int, outputs: int) -> nn.Sequential:
-    """Twice: 3x3 convolution, layer norm over C, H and W, leaky ReLU."""
+    """A module: 3x3 convolution, layer norm over C, H and W, leaky ReLU, and all three again."""
     layers: list[nn.Module] = []
     for c in (inputs, outputs):
         conv = nn.Conv2d(c, outputs, 3, padding=1, bias=False)
@@ -209,7 +211,7 @@ def label_pyramid(labels: Any, levels: int) -> list[Tensor]:
 
 
 def layout(labels: Any, classes: int = 19, dtype: Any = np.float32) -> Tensor:
-    """Class numbers to what a CRN sees, the void channel last: (N, H, W) -> (N, classes + 1, H, W).
+    """Turn class numbers into a layout, void last: (N, H, W) -> (N, classes + 1, H, W).
 
     Parameters
     ----------
@@ -235,7 +237,7 @@ def layout(labels: Any, classes: int = 19, dtype: Any = np.float32) -> Tensor:
 
 
 def split_pictures(output: Any, k: int) -> Tensor:
-    """A network's 3 k channels as k pictures: (N, 3 k, H, W) -> (N, k, 3, H, W).
+    """Split a network's 3 k channels into k pictures: (N, 3 k, H, W) -> (N, k, 3, H, W).
 
     Channel c of picture u is channel c k + u: all reds come first, then all greens.
     """

@@ -30,7 +30,7 @@ The release copies the encoder from VGG-16; without that it starts as He et al. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from minidl import Tensor, nn
 from minidl.errors import ShapeError, message
@@ -38,6 +38,8 @@ from minidl.models.fcn import copy_vgg16, vgg16_plan
 from minidl.models.segnet import EPS, Mirror, he_conv, stage
 from minidl.models.vgg import VGG
 from minidl.models.width import scaled
+
+Convolution = TypeVar("Convolution", nn.Conv2d, nn.ConvTranspose2d)
 
 
 class DeconvNet(Mirror):
@@ -58,11 +60,11 @@ class DeconvNet(Mirror):
     in_channels : int
         C.
     window : int
-        Of fc6 and fc6-deconv. With 7, images need at least 193 pixels a side.
+        Window of fc6 and fc6-deconv. With 7, images need at least 193 pixels a side.
     upsampling : {"indices", "fixed", "bilinear"}
         "indices" unpools by switches; see ``segnet.Mirror`` for the others.
     eps : float
-        Of batch norm.
+        Number added to batch norm's variance.
     std : float
         Standard deviation that the weights going up start with. 0.01 is the
         release's, for hundreds of channels and small steps; a network of few
@@ -137,8 +139,8 @@ class DeconvNet(Mirror):
 
 def _deconvs(
     level: int, layers: list[tuple[str, int, int]], std: float
-) -> list[tuple[str, Any]]:
-    """A stage of the encoder, mirrored; the stage's last layer narrows to the next one's C.
+) -> list[tuple[str, nn.ConvTranspose2d]]:
+    """An encoder's stage, mirrored; the stage's last layer narrows to the next one's C.
 
     The lowest stage keeps its channels, since no colours are wanted but scores.
     """
@@ -152,12 +154,13 @@ def _deconvs(
     return deconvs
 
 
-def _deconv(c: int, o: int, window: int, padding: int, std: float) -> Any:
+def _deconv(c: int, o: int, window: int, padding: int, std: float) -> nn.ConvTranspose2d:
     return _started(nn.ConvTranspose2d(c, o, window, padding=padding), std)
 
 
-def _started(layer: Any, std: float) -> Any:
-    """As the release's decoder starts: weights normal, bias 0."""
+def _started(layer: Convolution, std: float) -> Convolution:
+    """Start a layer as the release's decoder does: weights normal, bias 0."""
     nn.init.normal_(layer.weight, std=std)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer

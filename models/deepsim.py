@@ -53,7 +53,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import minidl.functional as F
 from minidl import Tensor, nn, random
@@ -66,8 +66,9 @@ from minidl.nn.taps import tap
 from minidl.tensor import as_tensor
 
 SLOPE = 0.3
+"""Slope of the leaky ReLUs below 0."""
 MEAN = (104.0, 117.0, 123.0)
-"""Of blue, green and red bytes."""
+"""Means of blue, green and red bytes."""
 
 ROWS = (
     (("deconv5", 4, 256), ("conv5_1", 3, 512)),
@@ -80,10 +81,11 @@ ROWS = (
 """Name, window and O of the layers at 8x8, 16x16, ..., 256x256."""
 
 Shape3 = tuple[int, int, int]
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-def _spread(layer: Any, coefficient: float) -> Any:
-    """Weights of Caffe's "msra" filler, times a coefficient; bias 0."""
+def _spread(layer: Layer, coefficient: float) -> Layer:
+    """Draw a layer's weights as Caffe's "msra" filler, times a coefficient; bias 0."""
     n = math.prod(layer.weight.shape[1:])
     init.normal_(layer.weight, std=coefficient * (2 / n) ** 0.5)
     if layer.bias is not None:
@@ -92,7 +94,7 @@ def _spread(layer: Any, coefficient: float) -> Any:
 
 
 class Generator(nn.Module):
-    """Features to images.
+    """A network that draws images from features.
 
     (N, F) or (N, C, H, W) -> (N, 3, image, image), BGR bytes minus MEAN
 
@@ -106,7 +108,7 @@ class Generator(nn.Module):
     width : float
         Scales units and channels.
     valid : bool
-        Of a code (C, H, W): whether the third convolution is, so that the map is 2 smaller.
+        Whether the third convolution on a code (C, H, W) is valid: its map is 2 smaller.
 
     Raises
     ------
@@ -165,7 +167,7 @@ class Generator(nn.Module):
 
 
 def _plan(side: int, image: int) -> list[tuple[str, int, int]]:
-    """The rows that lead from a map to an image at least as large; none if none do."""
+    """The rows that lead from a map to an image at least as large, or none if there are none."""
     if side not in (4, 8, 16, 32) or not side < image <= 256:
         return []
     first = (side // 4).bit_length() - 1
@@ -192,7 +194,7 @@ def _map_head(c: int, channels: int, valid: bool) -> nn.Sequential:
 
 
 class Discriminator(nn.Module):
-    """Real or generated? Scores (N, 2) of images (N, 3, H, W).
+    """A judge of images (N, 3, H, W): scores of real and of generated, (N, 2).
 
     Parameters
     ----------
@@ -206,7 +208,7 @@ class Discriminator(nn.Module):
     hidden : int
         Units of fc6, before scaling: 256 in the training code, 512 in the paper.
     stride : int
-        Of conv1.
+        Stride of conv1.
     """
 
     def __init__(
@@ -251,14 +253,14 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, x: Any, f: Any = None) -> Tensor:
-        """Scores of real and of generated.
+        """Scores of real and of generated, (N, 2).
 
         Parameters
         ----------
         x : Tensor, shape (N, 3, H, W)
             BGR bytes minus MEAN.
         f : Tensor, shape (N, condition), optional
-            If and only if the discriminator is conditional.
+            Features, if and only if the discriminator is conditional.
         """
         if (f is None) != (self.of_condition is None):
             raise ArgumentError(
@@ -273,7 +275,7 @@ class Discriminator(nn.Module):
 
 @dataclass
 class PauseRule:
-    """Who learns next, so that neither of the two networks outruns the other.
+    """A rule of who learns next, so that neither of the two networks outruns the other.
 
     With r = (error on real + error on generated) / error of the generator, all unweighted
     cross-entropies of one step:
@@ -296,11 +298,15 @@ class PauseRule:
     """
 
     low: float = 0.1
+    """Least r at which the discriminator goes on learning."""
     high: float = 0.5
+    """Largest r at which the discriminator stays paused."""
     top: float = 10.0
+    """Largest r at which the generator goes on learning."""
     discriminator: bool = True
-    """Whether it learns."""
+    """Whether the discriminator learns."""
     generator: bool = True
+    """Whether the generator learns."""
 
     def update(self, real: float, generated: float, fooling: float) -> tuple[bool, bool]:
         """Whether the discriminator and the generator learn after a step of these errors.
@@ -377,7 +383,7 @@ class CaffeNet(nn.Module):
         return self.layers(x)
 
     def taps(self, x: Any, names: Iterable[str]) -> dict[str, Tensor]:
-        """What these layers put out, in one pass that goes no further than it must."""
+        """What the named layers put out, in one pass that goes no further than it must."""
         layers = dict(zip(self.layer_names, self.layers, strict=True))
         return tap("CaffeNet", layers, as_tensor(x), names)
 
@@ -418,7 +424,7 @@ class DeepsimAutoencoder(nn.Module):
     ----------
     image : {64, 32}
     channels : int
-        Of the code.
+        Channels of the code.
     width : float
         Scales channels.
     """
@@ -437,7 +443,7 @@ class DeepsimAutoencoder(nn.Module):
         self.generator = Generator((channels, image // 8, image // 8), image, width, valid=False)
 
     def forward(self, x: Any) -> Tensor:
-        """The image of each image's code."""
+        """The image drawn from each image's code."""
         return self.generator(self.encoder(x))
 
 
@@ -449,7 +455,7 @@ class DeepsimVAE(nn.Module):
     encoder : Module
         x -> (N, 2 Z): mean and log variance, side by side.
     generator : Generator
-        Of a code of Z features.
+        A generator from codes of Z features.
     """
 
     def __init__(self, encoder: nn.Module, generator: Generator):
@@ -476,18 +482,18 @@ class DeepsimVAE(nn.Module):
         )
 
     def sample(self, n: int) -> Tensor:
-        """n images of codes from N(0, I)."""
+        """Draw n images of codes from N(0, I), (n, 3, H, W)."""
         first = next(iter(self.parameters()))
         return self.generator(random.normal((n, self.latent), first.dtype, first.device))
 
 
 def caffenet_vae(latent: int, image: int = 227, width: float = 1.0) -> DeepsimVAE:
-    """Of AlexNet's layers, as the paper describes it: CaffeNet with 2 Z outputs, and back."""
+    """The VAE of AlexNet's layers, as in the paper: CaffeNet with 2 Z outputs, and back."""
     return DeepsimVAE(CaffeNet(2 * latent, image, width), Generator(latent, image, width))
 
 
 def small_vae(latent: int = 32, image: int = 32, width: float = 1 / 8) -> DeepsimVAE:
-    """For images too small for AlexNet's layers: three convolutions of stride 2."""
+    """A VAE for images too small for AlexNet's layers: three convolutions of stride 2."""
     channels = [scaled(c, width) for c in (64, 128, 256)]
     encoder = conv_encoder((3, image, image), channels, 2 * latent)
     return DeepsimVAE(encoder, Generator(latent, image, width))
@@ -497,13 +503,13 @@ def small_vae(latent: int = 32, image: int = 32, width: float = 1 / 8) -> Deepsi
 
 
 def to_bytes(x: Any) -> Tensor:
-    """RGB in [0, 1] as all of these networks see it: BGR bytes minus MEAN, (N, 3, H, W)."""
+    """Turn RGB in [0, 1] into what these networks see: BGR bytes minus MEAN, (N, 3, H, W)."""
     x = _images("to_bytes", x)
     return F.stack([x[:, 2 - c] * 255 - mean for c, mean in enumerate(MEAN)], 1)
 
 
 def to_rgb(y: Any) -> Tensor:
-    """And back: RGB, clipped to [0, 1], (N, 3, H, W)."""
+    """Turn BGR bytes minus MEAN into RGB, clipped to [0, 1], (N, 3, H, W)."""
     y = _images("to_rgb", y)
     colours = [(y[:, c] + mean) / 255 for c, mean in enumerate(MEAN)]
     return F.clip(F.stack(colours[::-1], 1), 0, 1)

@@ -39,11 +39,11 @@ from minidl import Tensor, nn
 from minidl.errors import ArgumentError, CheckpointError, message
 from minidl.models.width import scaled
 
-VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+VGG16_CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Channels of VGG-16's convolutions, stage by stage; a max-pool ends each stage."""
 
 VGG16_FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-"""Where these convolutions stand in torchvision's ``features``."""
+"""Numbers of these convolutions in torchvision's ``features``."""
 
 PADDINGS = ("release", "same")
 UPSAMPLINGS = ("release", "paper", "learned")
@@ -117,7 +117,7 @@ class FCN(nn.Module):
         self._start()
 
     def _start(self) -> None:
-        """Scores start as 0, so that a new skip first changes nothing."""
+        """Set initial values: scores of 0, so that a new skip first changes nothing."""
         for path, layer in self.named_modules():
             if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -149,17 +149,17 @@ class FCN(nn.Module):
 
 
 def fcn32s(classes: int = 21, **settings: Any) -> FCN:
-    """The coarse network: enlarged by 32 in one step; settings as in ``FCN``."""
+    """FCN-32s, the coarse network: enlarged by 32 in one step; settings as in ``FCN``."""
     return FCN(classes, 32, **settings)
 
 
 def fcn16s(classes: int = 21, **settings: Any) -> FCN:
-    """With the scores of pool4; settings as in ``FCN``."""
+    """FCN-16s, with the scores of pool4; settings as in ``FCN``."""
     return FCN(classes, 16, **settings)
 
 
 def fcn8s(classes: int = 21, **settings: Any) -> FCN:
-    """With the scores of pool4 and pool3; settings as in ``FCN``."""
+    """FCN-8s, with the scores of pool4 and pool3; settings as in ``FCN``."""
     return FCN(classes, 8, **settings)
 
 
@@ -167,7 +167,7 @@ def fcn8s(classes: int = 21, **settings: Any) -> FCN:
 
 
 def crop_offsets(stride: int, padding: str = "release") -> tuple[int, ...]:
-    """How far each map begins before the one that it must lie on, in its own cells.
+    """The offset at which each map begins before the one that it must lie on, in its own cells.
 
     Follows the centre of the top left cell, in pixels of the image. A pooling
     moves it by half of its input's step; a window without padding by its
@@ -176,13 +176,13 @@ def crop_offsets(stride: int, padding: str = "release") -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        For pool4 and pool3, as far as ``stride`` uses them, then for the end.
+        Offsets for pool4 and pool3, as far as ``stride`` uses them, then for the end.
     """
     _check("padding", padding, PADDINGS)
     same = padding == "same"
     centre, step = (0.0 if same else 1.0 - 100.0), 1
     centres = {}
-    for _ in VGG16:
+    for _ in VGG16_CHANNELS:
         centre += step / 2
         step *= 2
         centres[step] = centre
@@ -201,7 +201,7 @@ def _crop(x: Tensor, offset: int, height: int, width: int) -> Tensor:
 
 
 def _add(score: Tensor, skip: Tensor, offset: int) -> Tensor:
-    """The sum where both are. With "same", the enlarged score of an odd map is the larger."""
+    """Add scores where both are. With "same", the enlarged score of an odd map is larger."""
     height, width = (min(score.shape[a], skip.shape[a] - offset) for a in (2, 3))
     return _crop(score, 0, height, width) + _crop(skip, offset, height, width)
 
@@ -210,7 +210,7 @@ def _add(score: Tensor, skip: Tensor, offset: int) -> Tensor:
 
 
 def _stage(layers: list[tuple[str, int, int]]) -> nn.Sequential:
-    """3x3 convolutions with ReLU, then a pool that keeps an odd last row, as Caffe's does."""
+    """A stage: 3x3 convolutions, ReLU, then a pool that keeps an odd last row, as Caffe's does."""
     parts: dict[str, nn.Module] = {}
     for name, c, o in layers:
         parts[name] = nn.Conv2d(c, o, 3, padding=1)
@@ -233,7 +233,7 @@ def _enlarge(classes: int, scale: int, same: bool, learned: bool) -> nn.ConvTran
     return layer
 
 
-def _check(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+def _check(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ArgumentError(
             message(f"FCN: unknown {name} {value!r}", hint=f"choose one of {choices}.")
@@ -246,7 +246,7 @@ def _check(name: str, value: Any, choices: tuple[Any, ...]) -> None:
 def vgg16_plan(in_channels: int, width: float) -> list[list[tuple[str, int, int]]]:
     """VGG-16's convolutions, stage by stage: name, C, O."""
     plan, c = [], in_channels
-    for i, stage in enumerate(VGG16, 1):
+    for i, stage in enumerate(VGG16_CHANNELS, 1):
         layers = []
         for j, channels in enumerate(stage, 1):
             o = scaled(channels, width)
@@ -296,7 +296,7 @@ def copy_vgg16(model: nn.Module, state: Mapping[str, Any]) -> None:
 
 
 def parameter_groups(model: FCN, lr: float) -> list[dict[str, Any]]:
-    """The reference code's, for an optimiser: biases at twice the rate, and without decay.
+    """The reference code's groups for an optimiser: biases at twice the rate, without decay.
 
     With ``SGD(parameter_groups(model, lr), lr, momentum=0.99, weight_decay=5e-4)``, the loss summed
     over the pixels of one image, it trains at rates of 1e-10 (32s), 1e-12 (16s), 1e-14 (8s).

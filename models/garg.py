@@ -43,12 +43,12 @@ WIDTHS = (96, 256, 384, 384, 256)
 """Channels of C1 ... C5."""
 PADDINGS = ("valid", "same")
 UPSAMPLINGS = ("learned", "fixed")
-COARSE = 8
+COARSE_STRIDE = 8
 """Pixels of the image per pixel of D0's map, along each axis."""
 
 
 class Garg(nn.Module):
-    """The network of the paper; all options are for smaller ones.
+    """The network of Garg et al.; all options are for smaller ones.
 
     (N, C, H, W) -> (N, 1, I, J)
 
@@ -63,9 +63,9 @@ class Garg(nn.Module):
     hidden : int
         Channels of the two layers F.
     kernel : int
-        Of C1, odd.
+        Window of C1, odd.
     padding : {"valid", "same"}
-        Of C1. With "same" nothing is lost at the sides: H and W are multiples of 8, and the
+        Padding of C1. With "same" nothing is lost at the sides: H and W are multiples of 8, and the
         answer of all three stages is as large as the image.
     upsampling : {"learned", "fixed"}
         Transposed convolutions that start bilinear and are trained, which miss neighbours along
@@ -76,7 +76,7 @@ class Garg(nn.Module):
     Attributes
     ----------
     skips : ModuleList
-        1x1 convolutions, of D1, D2, D3.
+        1x1 convolutions of D1, D2, D3.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class Garg(nn.Module):
                 init.bilinear_(layer.weight)
 
     def forward(self, x: Any, stages: int | None = None) -> Tensor:
-        """The disparity after so many refinements; all of them by default.
+        """The disparity after ``stages`` refinements; all of them by default.
 
         Raises
         ------
@@ -147,12 +147,12 @@ class Garg(nn.Module):
         """
         wanted = self._known(stages)
         h, w = coarse_size(tuple(image.shape[2:]), self.conv1.kernel_size[0], self.padding)
-        middle = centre_crop(image, (COARSE * h, COARSE * w))
-        factor = COARSE // 2**wanted
+        middle = centre_crop(image, (COARSE_STRIDE * h, COARSE_STRIDE * w))
+        factor = COARSE_STRIDE // 2**wanted
         return F.avg_pool2d(middle, factor) if factor > 1 else middle
 
-    def trained_by(self, stages: int) -> list[Any]:
-        """The parameters that an answer after so many refinements depends on."""
+    def trained_by(self, stages: int) -> list[nn.Parameter]:
+        """The parameters that an answer after ``stages`` refinements depends on."""
         parts: list[nn.Module] = [self.conv1, self.conv2, self.deep, self.coarse]
         parts += list(self.skips)[:stages]
         parts += list(self.up)[:stages] if self.up is not None else []
@@ -185,13 +185,13 @@ def coarse_size(size: tuple[int, ...], kernel: int = 11, padding: str = "valid"
     Raises
     ------
     ShapeError
-        If a side does not fit: of "same", no multiple of 8; of "valid", too small, or such that
-        a finer map would have fewer pixels than twice the one below.
+        If a side does not fit: with "same", no multiple of 8; with "valid", too small, or such
+        that a finer map would have fewer pixels than twice the one below.
     """
     found = tuple(_coarse_side(side, kernel, padding) for side in size)
     if 0 in found:
         rule = (
-            f"multiples of {COARSE}" if padding == "same"
+            f"multiples of {COARSE_STRIDE}" if padding == "same"
             else f"{kernel + 6} at least"
         )
         raise ShapeError(
@@ -206,19 +206,20 @@ def coarse_size(size: tuple[int, ...], kernel: int = 11, padding: str = "valid"
 
 
 def _coarse_side(side: int, kernel: int, padding: str) -> int:
-    """Pixels along one side, or 0 if it does not fit."""
+    """Pixels along one side of the coarse map, or 0 if the image's side does not fit."""
     if padding == "same":
-        return side // COARSE if side % COARSE == 0 else 0
+        return side // COARSE_STRIDE if side % COARSE_STRIDE == 0 else 0
     first = (side - kernel) // 2 + 1
     second = -(-(first - 3) // 2) + 1
     third = -(-(second - 3) // 2) + 1
     # Each finer map must cover the one below it, twice as large.
-    fits = third > 0 and second >= 2 * third and first >= 4 * third and side >= COARSE * third
-    return third if fits else 0
+    covered = second >= 2 * third and first >= 4 * third and side >= COARSE_STRIDE * third
+    return third if third > 0 and covered else 0
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:
     init.zeros_(layer.weight)
+    assert layer.bias is not None
     init.zeros_(layer.bias)
     return layer
 
@@ -226,6 +227,7 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
 def _keep_the_variance(layer: nn.Module) -> None:
     if isinstance(layer, nn.Conv2d):
         init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        assert layer.bias is not None
         init.zeros_(layer.bias)
 
 

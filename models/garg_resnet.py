@@ -35,14 +35,15 @@ from minidl.nn import init
 from minidl.nn.parameter import unfilled
 
 BLOCKS = (3, 4, 6, 3)
+"""Bottlenecks of each stage."""
 SKIP_SCALES = (1e-6, 1e-5, 1e-4, 1e-2)
-"""From the finest skip to the coarsest."""
+"""Initial scales of the skips, from the finest to the coarsest."""
 SCALE_RATE = 0.01
-"""Share of the learning rate that the skips' scales are trained with."""
+"""Learning rate of the skips' scales, as a share of the others'."""
 
 
 class Bottleneck(nn.Module):
-    """relu(x + 1x1, 3x3, 1x1): (N, C, H, W) -> (N, 4 inner, H, W).
+    """A residual block, relu(x + 1x1, 3x3, 1x1): (N, C, H, W) -> (N, 4 inner, H, W).
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ class GargResNet(nn.Module):
     Attributes
     ----------
     skips : ModuleList
-        From the finest to the coarsest.
+        The skips from the finest to the coarsest.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class GargResNet(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 init.xavier_uniform_(layer.weight)
+                assert layer.bias is not None
                 init.zeros_(layer.bias)
         init.zeros_(self.score.weight)
 
@@ -154,7 +156,7 @@ class GargResNet(nn.Module):
         return self.enlarged(disparity)
 
     def enlarged(self, disparity: Tensor) -> Tensor:
-        """Twice as many pixels, and twice the value: (N, 1, H, W) -> (N, 1, 2 H, 2 W).
+        """Double the grid, and the values with it: (N, 1, H, W) -> (N, 1, 2 H, 2 W).
 
         As in the release, by a transposed convolution: along the border, where it misses
         neighbours, the answer is a quarter too small.
@@ -162,7 +164,7 @@ class GargResNet(nn.Module):
         return F.conv_transpose2d(disparity, self.window, stride=2, padding=1) * 2
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """For an optimiser: the scales of the skips learn a hundred times more slowly."""
+        """Groups for an optimiser: the skips' scales learn a hundred times more slowly."""
         scales = [skip.scale for skip in self.skips]
         slow = {id(p) for p in scales}
         others = [p for p in self.parameters() if id(p) not in slow]

@@ -37,6 +37,7 @@ SuperResolutionNet's blocks keep their size, and the number of its blocks, are f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
@@ -46,14 +47,18 @@ from minidl.errors import ArgumentError, ShapeError, message
 from minidl.models.vgg import denormalise, normalise
 from minidl.tensor import as_tensor
 
-NORMS = {"batch": nn.BatchNorm2d, "instance": lambda c: nn.InstanceNorm2d(c, affine=True)}
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "instance": lambda c: nn.InstanceNorm2d(c, affine=True),
+}
+"""Norms by name: each makes a layer for a number of channels."""
 
 
 # --- the paper's ---
 
 
 class ResidualBlock(nn.Module):
-    """3x3, norm, ReLU, 3x3, norm, plus x; no ReLU behind the sum.
+    """A residual block: 3x3, norm, ReLU, 3x3, norm, plus x; no ReLU behind the sum.
 
     (N, C, H, W) -> (N, C, H - 4, W - 4), or with ``padding`` 1 -> (N, C, H, W)
     """
@@ -82,7 +87,8 @@ class TransformNet(nn.Module):
     width : int
         Channels of the first layer; then 2 and 4 times as many.
     blocks : int
-        The mirrored frame is 8 pixels for each: 40, of which they eat 4 each at a quarter's size.
+        Residual blocks. The mirrored frame is 8 pixels for each: 40, of which they eat 4 each at
+        a quarter's size.
 
     Raises
     ------
@@ -106,7 +112,7 @@ class TransformNet(nn.Module):
         )
 
     def forward(self, x: Any) -> Tensor:
-        """BGR bytes minus means, in and out.
+        """The picture in the style; BGR bytes minus means, in and out.
 
         Raises
         ------
@@ -118,7 +124,7 @@ class TransformNet(nn.Module):
         return 150 * F.tanh(self.layers(F.pad(x, (self.frame,) * 4, "reflect")))
 
     def stylise(self, x: Any) -> Tensor:
-        """RGB from 0 to 1, in and out; not clipped."""
+        """The picture in the style; RGB from 0 to 1, in and out, not clipped."""
         return denormalise(self(normalise(as_tensor(x), "caffe")), "caffe")
 
 
@@ -150,12 +156,12 @@ class SuperResolutionNet(nn.Module):
         return 150 * F.tanh(self.layers(as_tensor(x)))
 
     def enlarge(self, x: Any) -> Tensor:
-        """RGB from 0 to 1, in and out; not clipped."""
+        """The enlarged picture; RGB from 0 to 1, in and out, not clipped."""
         return denormalise(self(normalise(as_tensor(x), "caffe")), "caffe")
 
 
 def _doubling(inputs: int, outputs: int, norm: str) -> list[nn.Module]:
-    """A convolution of stride 1/2, norm, ReLU."""
+    """Layers that double H and W: a convolution of stride 1/2, norm, ReLU."""
     up = nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1)
     return [up, NORMS[norm](outputs), nn.ReLU()]
 
@@ -204,7 +210,7 @@ class TransformerNet(nn.Module):
     """
 
     smallest = 5
-    """So that every mirroring has enough pixels to mirror."""
+    """Least H and W, in pixels: then every mirroring has enough to mirror."""
 
     def __init__(self, width: int = 32):
         super().__init__()
@@ -220,7 +226,7 @@ class TransformerNet(nn.Module):
         self.deconv3 = ConvLayer(c, 3, 9)
 
     def forward(self, x: Any) -> Tensor:
-        """RGB bytes, in and out.
+        """The picture in the style; RGB bytes, in and out.
 
         Raises
         ------
@@ -238,7 +244,7 @@ class TransformerNet(nn.Module):
         return self.deconv3(y)
 
     def stylise(self, x: Any) -> Tensor:
-        """RGB from 0 to 1, in and out; not clipped."""
+        """The picture in the style; RGB from 0 to 1, in and out, not clipped."""
         return self(as_tensor(x) * 255) * (1 / 255)
 
 
@@ -247,6 +253,7 @@ def _instance(channels: int) -> nn.InstanceNorm2d:
 
 
 Transformer = TransformNet | TransformerNet
+"""A network that gives pictures a style."""
 
 
 # --- refusals ---

@@ -29,16 +29,16 @@ from minidl import Tensor, nn, no_grad
 from minidl.errors import ArgumentError, message
 
 MNIST_LAYERS = ((100, 5, True), (150, 5, True), (200, 3, False))
-"""Maps, window, and whether a 2x2 max-pool follows, of each layer."""
+"""Maps, window, and whether a 2x2 max-pool follows, for each layer of MNIST's stack."""
 
 
 def scaled_tanh(x: Tensor) -> Tensor:
-    """1.7159 tanh(2 x / 3): 1 at 1, and -1 at -1."""
+    """The activation 1.7159 tanh(2 x / 3): 1 at 1, and -1 at -1."""
     return 1.7159 * F.tanh(x * (2 / 3))
 
 
 class ConvAutoencoderLayer(nn.Module):
-    """One layer: (N, C, H, W) -> (N, O, I, J), pooled or not, and back.
+    """A layer of the stack: (N, C, H, W) -> (N, O, I, J), pooled or not, and back.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ class ConvAutoencoderLayer(nn.Module):
         nn.init.fan_in_uniform_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the next layer sees."""
+        """What the next layer sees: the maps, pooled or not."""
         h = self.maps(x)
         return F.max_pool2d(h, 2) if self.pool else h
 
     def maps(self, x: Tensor) -> Tensor:
-        """h, before the pool."""
+        """The maps h before the pool, (N, O, I, J)."""
         h = scaled_tanh(F.conv2d(x, self.weight, self.bias))
         if self.pool and (h.shape[2] % 2 or h.shape[3] % 2):
             raise ArgumentError(
@@ -77,7 +77,7 @@ class ConvAutoencoderLayer(nn.Module):
         return h
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """y, (N, C, H, W) -> (N, C, H, W)."""
+        """The reconstruction y of x, (N, C, H, W) -> (N, C, H, W)."""
         h = self.maps(x)
         if self.pool:
             pooled, indices = F.max_pool2d(h, 2, return_indices=True)
@@ -94,7 +94,7 @@ class ConvAutoencoderLayer(nn.Module):
 
 
 class StackedConvAutoencoder(nn.Module):
-    """The layers, and a classifier on top: (N, C, H, W) -> logits (N, classes).
+    """A stack of layers, and a classifier on top: (N, C, H, W) -> logits (N, classes).
 
     Parameters
     ----------
@@ -129,6 +129,6 @@ class StackedConvAutoencoder(nn.Module):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """The logits."""
+        """The logits of the classes, (N, classes)."""
         features = F.flatten(self.below(x, len(self.layers)), 1)
         return self.output(scaled_tanh(self.hidden(features)))

@@ -37,7 +37,7 @@ from minidl.tensor import as_tensor
 
 
 class REDNet(nn.Module):
-    """The network of the paper.
+    """RED-Net, the network of the paper.
 
     (N, C, H, W) -> (N, C, H, W)
 

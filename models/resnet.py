@@ -30,6 +30,7 @@ initial values, counts).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import minidl.functional as F
 from minidl import Tensor, nn
@@ -38,7 +39,7 @@ from minidl.nn.taps import tap
 
 BLOCKS_18 = (2, 2, 2, 2)
 BLOCKS_34 = (3, 4, 6, 3)
-"""Blocks in each of the four layers."""
+"""Blocks in each of the four layers of ResNet-18 and of ResNet-34."""
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
@@ -55,7 +56,7 @@ class BasicBlock(nn.Module):
     inputs, outputs : int
         C and O.
     stride : int
-        Of the first convolution.
+        Stride of the first convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
@@ -94,7 +95,7 @@ class ResNet(nn.Module):
     pretrained : bool
         Whether weights were loaded; False as long as they are random.
     layer_names : tuple of str
-        What can be tapped, in order; the fully connected layer comes after.
+        Names of the layers that can be tapped, in order; the fully connected layer comes after.
     """
 
     def __init__(
@@ -131,13 +132,13 @@ class ResNet(nn.Module):
         return self.fc(F.flatten(self.taps(x, ["avgpool"])["avgpool"], 1))
 
     def taps(self, x: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """What these layers put out, in one pass that goes no further than it must.
+        """What the named layers put out, in one pass that goes no further than it must.
 
         Parameters
         ----------
         x : Tensor, shape (N, 3, H, W)
         names : iterable of str
-            Of ``layer_names``. For a decoder at strides 2 to 32: ``relu``, ``layer1``,
+            Some of ``layer_names``. For a decoder at strides 2 to 32: ``relu``, ``layer1``,
             ``layer2``, ``layer3``, ``layer4``.
 
         Raises
@@ -152,11 +153,11 @@ class ResNet(nn.Module):
         return f"pretrained={self.pretrained}"
 
 
-def resnet18(**options: object) -> ResNet:
+def resnet18(**options: Any) -> ResNet:
     """ResNet-18; ``options`` are those of ResNet."""
-    return ResNet(BLOCKS_18, **options)  # type: ignore[arg-type]
+    return ResNet(BLOCKS_18, **options)
 
 
-def resnet34(**options: object) -> ResNet:
+def resnet34(**options: Any) -> ResNet:
     """ResNet-34; ``options`` are those of ResNet."""
-    return ResNet(BLOCKS_34, **options)  # type: ignore[arg-type]
+    return ResNet(BLOCKS_34, **options)

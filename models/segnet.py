@@ -42,8 +42,10 @@ from minidl.models.fcn import copy_vgg16, vgg16_plan
 from minidl.models.width import scaled
 from minidl.nn.modes import modes_kept
 
-EPS, SHIFT = 1e-9, 0.001
-"""Added to batch norm's variance, and what its shift starts from, in the release."""
+EPS = 1e-9
+"""Number that the release adds to batch norm's variance."""
+SHIFT = 0.001
+"""Initial shift of batch norm in the release."""
 
 UPSAMPLINGS = ("indices", "fixed", "bilinear")
 
@@ -60,7 +62,7 @@ class Mirror(nn.Module):
     decoder : sequence of Module
         As many stages that keep H and W; an enlargement precedes each.
     middle : Module, optional
-        Between the last pool and the first enlargement; keeps H and W.
+        Layers between the last pool and the first enlargement; keeps H and W.
     dropout : set of int
         Dropout 0.5 after these pools, numbered from 1.
     upsampling : {"indices", "fixed", "bilinear"}
@@ -109,7 +111,7 @@ class Mirror(nn.Module):
         return x
 
     def _enlarged(self, x: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, C, I, J) -> (N, C, H, W), (H, W) as it was before the pool."""
+        """Enlarge (N, C, I, J) to (N, C, H, W), the size before the pool."""
         if self.upsampling == "bilinear":
             return F.interpolate(x, size, mode="bilinear", align_corners=False)
         if self.upsampling == "fixed":
@@ -171,8 +173,8 @@ class SegNet(Mirror):
     upsampling : {"indices", "fixed", "bilinear"}
         As in ``Mirror``.
     eps : float
-        Of batch norm. The release's default of 1e-9 makes gradients of a channel
-        that is nearly constant very large.
+        Number added to batch norm's variance. The release's default of 1e-9 makes
+        gradients of a channel that is nearly constant very large.
     """
 
     def __init__(
@@ -202,7 +204,7 @@ class SegNet(Mirror):
 
 
 class SegNetBasic(Mirror):
-    """The smaller network of the paper's comparison of decoders.
+    """SegNet-Basic, the smaller network of the paper's comparison of decoders.
 
     (N, C, H, W) -> (N, classes, H, W)
 
@@ -224,7 +226,7 @@ class SegNetBasic(Mirror):
     upsampling : {"indices", "fixed", "bilinear"}
         As in ``Mirror``.
     eps : float
-        Of batch norm.
+        Number added to batch norm's variance.
     """
 
     def __init__(
@@ -288,7 +290,9 @@ def he_conv(c: int, o: int, window: int, bias: bool = True) -> nn.Conv2d:
     return conv
 
 
-def stage(layers: list[tuple[str, Any]], eps: float, relu: bool = True) -> nn.Sequential:
+def stage(
+    layers: Sequence[tuple[str, nn.Conv2d | nn.ConvTranspose2d]], eps: float, relu: bool = True
+) -> nn.Sequential:
     """Convolutions, each with batch norm and ReLU behind it."""
     parts: dict[str, nn.Module] = {}
     for name, conv in layers:
@@ -302,18 +306,19 @@ def stage(layers: list[tuple[str, Any]], eps: float, relu: bool = True) -> nn.Se
 
 
 def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
-    """The release's, for an optimiser: biases at twice the rate; only what multiplies decays.
+    """The release's groups for an optimiser: biases at twice the rate; only factors decay.
 
     With ``SGD(parameter_groups(model, lr), lr, momentum=0.9, weight_decay=5e-4)`` the release
     trains SegNet at a rate of 1e-3, and SegNet-Basic at 0.1.
     """
-    factors: list[Any] = []
-    biases: list[Any] = []
-    shifts: list[Any] = []
+    factors: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
+    shifts: list[nn.Parameter] = []
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            factors.append(module.weight)
-            (biases if isinstance(module, nn.Conv2d) else shifts).append(module.bias)
+            added = biases if isinstance(module, nn.Conv2d) else shifts
+            factors += [] if module.weight is None else [module.weight]
+            added += [] if module.bias is None else [module.bias]
     return [
         {"params": factors},
         {"params": biases, "lr": 2 * lr, "weight_decay": 0.0},

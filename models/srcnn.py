@@ -33,20 +33,20 @@ from minidl.errors import ArgumentError, message
 from minidl.nn import init
 
 KINDS = {"9-1-5": (9, 1, 5), "9-3-5": (9, 3, 5), "9-5-5": (9, 5, 5)}
-"""The kernels' sizes."""
+"""Windows of the three layers, by the network's kind."""
 
 PADDINGS = ("replicate", "valid", "zeros")
 
 
 class SRCNN(nn.Module):
-    """The network of the papers.
+    """SRCNN, the network of the papers.
 
     (N, 1, H, W) -> (N, 1, H, W), or (N, 1, H - 2 radius, W - 2 radius) with "valid"
 
     Parameters
     ----------
     kind : {"9-1-5", "9-3-5", "9-5-5"}
-        The kernels' sizes.
+        Windows of the three layers.
     padding : {"replicate", "valid", "zeros"}
         ``"replicate"``: edge pixels repeated before every layer, as the authors test.
         ``"valid"``: none, as they train. ``"zeros"``: as most ports do both.

@@ -38,7 +38,7 @@ PADDINGS = ("valid", "same")
 
 
 class UNet(nn.Module):
-    """The network of the paper; every option but ``released`` is for smaller or other ones.
+    """U-Net, the network of the paper; every option but ``released`` is for smaller or other ones.
 
     (N, C, H, W) -> (N, classes, I, J) logits, (I, J) = (H - 184, W - 184) by default
 
@@ -136,7 +136,7 @@ class UNet(nn.Module):
 
 
 def two_convolutions(channels: int, width: int, padding: str) -> nn.Sequential:
-    """3x3 convolution, ReLU, and both again."""
+    """Layers of a level: 3x3 convolution, ReLU, and both again."""
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=padding), nn.ReLU(),
         nn.Conv2d(width, width, 3, padding=padding), nn.ReLU(),
@@ -144,7 +144,7 @@ def two_convolutions(channels: int, width: int, padding: str) -> nn.Sequential:
 
 
 def keep_the_variance(layer: nn.Module) -> None:
-    """Weights from N(0, 2 / n), n the incoming connections of one output; biases 0.
+    """Draw weights from N(0, 2 / n), n the incoming connections of one output; biases 0.
 
     A 2x2 up-convolution of stride 2 reaches each output with one tap only, so there n is the
     number of channels, and not four times that.
@@ -182,7 +182,7 @@ def centre_crop(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def border(depth: int = 4) -> int:
-    """How many pixels a valid U-Net loses at each side: 92 of depth 4."""
+    """The number of pixels that a valid U-Net loses at each side: 92 of depth 4."""
     return 6 * 2**depth - 4
 
 

@@ -38,21 +38,21 @@ from minidl.models.autoencoder import conv_decoder, conv_encoder, mlp_decoder, m
 LIKELIHOODS = ("bernoulli", "gaussian")
 
 LEAST_LOG_VAR = -6.0
-"""Of a Gaussian decoder's pixels: a standard deviation of 0.05. Without a bound, a
-pixel that is the same in all images gets a density, and a gradient, without one."""
+"""Least log variance of a Gaussian decoder's pixels: a standard deviation of 0.05. Without a
+bound, a pixel that is the same in all images gets a density, and a gradient, without one."""
 
 
 class Elbo(NamedTuple):
     """The two parts of the bound, per image, shape (N,), in nats."""
 
     log_likelihood: Tensor
-    """E_q [log p(x|z)], estimated."""
+    """Estimate of E_q [log p(x|z)]."""
     kl: Tensor
-    """KL(q(z|x) || p(z)), exact."""
+    """Exact KL(q(z|x) || p(z))."""
 
     @property
     def value(self) -> Tensor:
-        """The bound itself."""
+        """The bound itself, the difference of the two, (N,)."""
         return self.log_likelihood - self.kl
 
 
@@ -114,7 +114,7 @@ class VAE(nn.Module):
         return F.split(out, out.shape[1] // _parts(self.likelihood), 1)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x|z), summed over pixels: shape (N,), nats."""
+        """The log likelihood log p(x|z), summed over pixels, (N,), in nats."""
         if self.likelihood == "bernoulli":
             (logits,) = self._pixels(z)
             pixels = F.bernoulli_log_likelihood(x, logits) * self.trials
@@ -134,7 +134,7 @@ class VAE(nn.Module):
         return Elbo(expected, F.gaussian_kl(mean, log_var).sum(1))
 
     def loss(self, x: Tensor, beta: float = 1.0) -> Tensor:
-        """-ELBO, mean over images, in nats; ``beta`` weighs the KL term."""
+        """The loss -ELBO, mean over images, in nats; ``beta`` weighs the KL term."""
         bound = self.elbo(x)
         return (beta * bound.kl - bound.log_likelihood).mean()
 
@@ -143,7 +143,7 @@ class VAE(nn.Module):
         return self.decode(self.encode(x)[0])
 
     def sample(self, n: int) -> Tensor:
-        """n images decoded from codes of the prior, (n, C, H, W)."""
+        """Decode n images from codes of the prior, (n, C, H, W)."""
         first = next(iter(self.parameters()))
         return self.decode(random.normal((n, self.latent), first.dtype, first.device))
 
@@ -166,7 +166,7 @@ class VAE(nn.Module):
 
 
 def _parts(likelihood: str) -> int:
-    """How many numbers per pixel the decoder gives."""
+    """The number of values per pixel and channel that the decoder gives."""
     if likelihood not in LIKELIHOODS:
         raise ArgumentError(
             message(f"VAE: unknown likelihood {likelihood!r}", hint=f"choose one of {LIKELIHOODS}.")

@@ -32,7 +32,7 @@ from minidl.tensor import as_tensor
 
 
 class VDSR(nn.Module):
-    """The network of the paper.
+    """VDSR, the network of the paper.
 
     (N, 1, H, W) -> (N, 1, H, W)
 

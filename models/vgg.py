@@ -38,7 +38,7 @@ image recognition", table 1, columns D and E; torchvision 0.19, ``models/vgg.py`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import minidl.functional as F
 from minidl import Tensor, nn
@@ -48,13 +48,13 @@ from minidl.nn.taps import tap
 
 STAGES_16 = (2, 2, 3, 3, 3)
 STAGES_19 = (2, 2, 4, 4, 4)
-"""Convolutions in each stage."""
+"""Convolutions in each stage of VGG-16 and of VGG-19."""
 
 POOLINGS: dict[str, Callable[..., nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
 class FullyConnected(nn.Linear):
-    """A Linear that starts from N(0, 0.01) and 0."""
+    """A Linear whose weights start from N(0, 0.01), and biases from 0."""
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
@@ -89,7 +89,7 @@ class VGG(nn.Module):
     pretrained : bool
         Whether weights were loaded; False as long as they are random.
     layer_names : tuple of str
-        What can be tapped, in order.
+        Names of the layers that can be tapped, in order.
 
     Raises
     ------
@@ -146,13 +146,13 @@ class VGG(nn.Module):
         return self.classifier(F.flatten(self.avgpool(self.features(x)), 1))
 
     def taps(self, x: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """What these layers put out, in one pass that goes no further than it must.
+        """What the named layers put out, in one pass that goes no further than it must.
 
         Parameters
         ----------
         x : Tensor, shape (N, 3, H, W)
         names : iterable of str
-            Of ``layer_names``, for example ``["relu1_2", "conv4_2"]``.
+            Some of ``layer_names``, for example ``["relu1_2", "conv4_2"]``.
 
         Raises
         ------
@@ -179,42 +179,43 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return layer
 
 
-def vgg16(batch_norm: bool = False, **options: object) -> VGG:
+def vgg16(batch_norm: bool = False, **options: Any) -> VGG:
     """VGG-16, column D; ``options`` are those of VGG."""
-    return VGG(STAGES_16, batch_norm, **options)  # type: ignore[arg-type]
+    return VGG(STAGES_16, batch_norm, **options)
 
 
-def vgg19(batch_norm: bool = False, **options: object) -> VGG:
+def vgg19(batch_norm: bool = False, **options: Any) -> VGG:
     """VGG-19, column E; ``options`` are those of VGG."""
-    return VGG(STAGES_19, batch_norm, **options)  # type: ignore[arg-type]
+    return VGG(STAGES_19, batch_norm, **options)
 
 
 # --- what images must look like ---
 
 
 class Normalisation(NamedTuple):
-    """(pixel * scale - mean) / std, for each of the channels in this order."""
+    """How pixels are normalised: (pixel * scale - mean) / std, in each channel."""
 
     order: tuple[int, int, int]
-    """Which channel of an RGB image comes first, second and third."""
+    """Numbers of the channels of an RGB image that come first, second and third."""
     scale: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 RGB, BGR = (0, 1, 2), (2, 1, 0)
+"""Orders of the channels of an RGB image."""
 
 NORMALISATIONS = {
     "torchvision": Normalisation(RGB, 1, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "caffe": Normalisation(BGR, 255, (103.939, 116.779, 123.68), (1, 1, 1)),
     "ilsvrc": Normalisation(BGR, 255, (104.00699, 116.66877, 122.67892), (1, 1, 1)),
 }
-"""torchvision's for all its models; Oxford's for the Caffe weights (from memory); that of
-FCN and DeconvNet, which also start from the Caffe weights."""
+"""Normalisations by kind: torchvision's for all its models; Oxford's for the Caffe weights (from
+memory); that of FCN and DeconvNet, which also start from the Caffe weights."""
 
 
 def normalise(x: Tensor, kind: str = "torchvision") -> Tensor:
-    """Images as the weights of a network expect them, (N, 3, H, W) -> (N, 3, H, W).
+    """Normalise images as a network's weights expect them, (N, 3, H, W) -> (N, 3, H, W).
 
     Parameters
     ----------
@@ -245,7 +246,7 @@ def normalise(x: Tensor, kind: str = "torchvision") -> Tensor:
 
 
 def denormalise(z: Tensor, kind: str = "torchvision") -> Tensor:
-    """``normalise`` undone, (N, 3, H, W) -> (N, 3, H, W).
+    """Undo ``normalise``, (N, 3, H, W) -> (N, 3, H, W).
 
     >>> import minidl
     >>> x = minidl.full((1, 3, 1, 1), 0.25)

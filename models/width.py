@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def scaled(channels: int, width: float) -> int:
-    """So many channels times ``width``, at least one."""
+    """The number of channels times ``width``, rounded, at least one."""
     return max(1, round(channels * width))

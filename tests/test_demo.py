@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from minidl import nn, random
-from minidl.commands.demo import command, figures, report
+from minidl.commands import demo as demo_command
+from minidl.commands.demo import measures, report
 from minidl.errors import ArgumentError, MinidlError
 from minidl.models.vae import conv_vae, mlp_vae
 
@@ -24,15 +25,15 @@ def demo(tmp_path_factory):
     """A folder in which a short demo has run."""
     out = tmp_path_factory.mktemp("demo")
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    assert command.main(parser.parse_args(["--out", str(out), "--dry-run"])) == 0
+    demo_command.add_arguments(parser)
+    assert demo_command.main(parser.parse_args(["--out", str(out), "--dry-run"])) == 0
     return out
 
 
 def test_missing_packages_are_noticed_before_training(monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "matplotlib" else 1)
+    monkeypatch.setattr(demo_command, "find_spec", lambda name: None if name == "matplotlib" else 1)
     with pytest.raises(MinidlError, match=r"matplotlib cannot be imported\n.*minidl\[demo\]"):
-        command.main(argparse.Namespace())
+        demo_command.main(argparse.Namespace())
     assert not list(tmp_path.iterdir())
 
 
@@ -66,7 +67,7 @@ def test_manifold_is_spaced_by_the_inverse_gaussian():
         def decode(self, z):
             return z
 
-    z = figures.manifold(Codes(), side=4)
+    z = measures.manifold(Codes(), side=4)
     expected = [-1.150349, -0.318639, 0.318639, 1.150349]
     np.testing.assert_allclose(z[:4, 0], expected, atol=1e-5)
     np.testing.assert_allclose(z[::4, 1], expected[::-1], atol=1e-5)
@@ -76,8 +77,8 @@ def test_purity_is_one_for_clusters_and_a_tenth_for_chance():
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(10), 30)
     apart = np.eye(10)[labels] * 100 + rng.standard_normal((300, 10))
-    assert figures.purity(apart, labels) == 1.0
-    assert figures.purity(rng.standard_normal((300, 10)), labels) < 0.3
+    assert measures.purity(apart, labels) == 1.0
+    assert measures.purity(rng.standard_normal((300, 10)), labels) < 0.3
 
 
 def test_explorer_refuses_a_decoder_the_page_cannot_run():
@@ -119,7 +120,7 @@ def test_browser_decodes_as_python_does(browser, tmp_path, activation):
     path = tmp_path / "page.html"
     path.write_text(report.page("test", "", [part]), "utf-8")
     browser.get(path.as_uri())
-    expected = figures.decoded(model, codes).reshape(5, -1)
+    expected = measures.decoded(model, codes).reshape(5, -1)
     for z, image in zip(codes.tolist(), expected, strict=True):
         drawn = browser.execute_script("return Array.from(decode(arguments[0]))", z)
         np.testing.assert_allclose(drawn, image, atol=1e-5)

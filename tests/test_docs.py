@@ -6,6 +6,8 @@ import doctest
 import importlib.util
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,18 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     assert space["slope"].tolist() == [3.0, 12.0, 27.0]
     assert space["bend"].tolist() == [6.0, 12.0, 18.0]
     assert (tmp_path / "runs" / "first" / "last.safetensors").exists()
+
+
+def test_an_op_and_a_kernel_of_ones_own_need_one_file(tmp_path):
+    """The example of CONTRIBUTING.md, run as a script where nothing else is."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    script = tmp_path / "mine.py"
+    script.write_text(code)
+    ran = subprocess.run([sys.executable, "-W", "error", script.name], cwd=tmp_path,
+                         capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "[0.75 1.   1.   1.   1.   1.   1.   0.75]\n"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

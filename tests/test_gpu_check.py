@@ -30,8 +30,9 @@ from benchmarks.gpu import (
     tree,
 )
 from minidl.cuda import gpu
-from minidl.cuda import ladder as ladder_module
-from minidl.cuda.ladder import Rung
+from minidl.cuda.ladder import Ladder, Rung
+from minidl.kernels import ladders as kernels_ladders
+from minidl.kernels.ladders import LADDERS
 from tests import strict_cupy
 
 QUICK = timing.Pace(rounds=2, burst=0.01, warm=0.0)
@@ -197,15 +198,16 @@ def test_missing_gpu_fails_every_step_and_is_told(tmp_path):
 @pytest.fixture
 def few_rungs(monkeypatch):
     """The ladder of gram_y, with a rung that is wrong."""
-    rungs = ladder_module.ladders()["gram_y"][:2]
-    wrong = Rung("gram_y", 9, "gram_y_v9_wrong", lambda a, b: rungs[0].function(a, b) * 1.001)
-    monkeypatch.setattr(ladder_module, "ladders", lambda: {"gram_y": [*rungs, wrong]})
+    right = LADDERS["gram_y"].rungs[:2]
+    wrong = Rung("wrong", lambda name, a, b: right[0](a, b) * 1.001)
+    ladder = Ladder("gram_y", [*right, wrong])
+    monkeypatch.setattr(kernels_ladders, "LADDERS", {"gram_y": ladder})
 
 
 def test_every_rung_is_compared_with_numpy(cupy, rows, few_rungs):
     correct.kernels(rows)
     assert {row["name"]: row["ok"] for row in written(rows)} == {
-        "gram_y_v1_naive": True, "gram_y_v2_shared_tile": True, "gram_y_v9_wrong": False,
+        "gram_y_v1_naive": True, "gram_y_v2_shared_tile": True, "gram_y_v3_wrong": False,
     }
     correct.kernels(rows)
     assert len(written(rows)) == 3, "what is done is not done again"
@@ -249,7 +251,7 @@ def test_every_model_file_is_tried_on_the_gpu():
 def test_each_rung_is_launched_once_for_the_sanitizer(cupy, capsys):
     launch_once.main(float("inf"))
     launched, all_ = capsys.readouterr().out.split()[1:4:2]
-    assert launched == all_ == str(sum(map(len, ladder_module.ladders().values())))
+    assert launched == all_ == str(sum(map(len, LADDERS.values())))
 
 
 @pytest.mark.parametrize(
@@ -426,8 +428,8 @@ def test_rivals_network_has_the_models_loss(torch):
 def test_ladders_are_timed_and_their_tables_filled(cupy, rows, monkeypatch):
     from minidl.commands.kernels.bench import example
 
-    chosen = {op: steps[:2] for op, steps in ladder_module.ladders().items() if "gram" in op}
-    monkeypatch.setattr(ladder_module, "ladders", lambda: chosen)
+    chosen = {op: Ladder(op, ladder.rungs[:2]) for op, ladder in LADDERS.items() if "gram" in op}
+    monkeypatch.setattr(kernels_ladders, "LADDERS", chosen)
     monkeypatch.setattr(ladders, "case_of", example)
     ladders.ladders(rows)
     found = [{**row, "step": "ladders"} for row in written(rows)]

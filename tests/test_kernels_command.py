@@ -25,12 +25,13 @@ from minidl.commands.kernels.source_page import heat
 from minidl.cuda import nvrtc
 from minidl.cuda.emulator import sanitize
 from minidl.cuda.emulator.findings import Finding
-from minidl.cuda.ladder import Rung, ladders
+from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import launch
 from minidl.cuda.source import folder, kernels_of
 from minidl.errors import ArgumentError, DeviceError, KernelError
+from minidl.kernels.ladders import LADDERS
 
-RUNGS = [rung for ladder in ladders().values() for rung in ladder]
+RUNGS = [rung for ladder in LADDERS.values() for rung in ladder]
 
 
 def run(capsys, *arguments):
@@ -163,7 +164,7 @@ def test_list_as_json_marks_what_is_used_where(capsys):
     rows = {row["level"]: row for row in json.loads(out)}
     assert [n for n, row in rows.items() if row["default_on_gpu"]] == [7]
     assert [n for n, row in rows.items() if row["default_on_emulator"]] == [4]
-    assert [rung.level for rung in used(ladders()["conv2d_y"])] == [7, 4]
+    assert [rung.level for rung in used(LADDERS["conv2d_y"])] == [7, 4]
 
 
 def test_output_that_nobody_reads_on_is_no_error():
@@ -203,7 +204,7 @@ def test_sanitizers_look_too(mode):
 
 def test_check_reports_a_result_that_differs(monkeypatch, capsys):
     rung = rung_named("gram_b_v1_naive")
-    monkeypatch.setattr(check, "in_double", lambda op, *call: (2 * rung.function(*call[0]),))
+    monkeypatch.setattr(check, "in_double", lambda op, *call: (2 * rung(*call[0]),))
     status, out = run(capsys, "check", rung.name, "--fast")
     assert status == 1 and "differs from the reference by 5.0e-01" in out
 
@@ -247,14 +248,15 @@ extern "C" __global__ void too_far(
 def test_check_finds_an_overrun_that_leaves_the_results_right():
     kernel = kernels_of(TOO_FAR)["too_far"]
 
-    def gram_y_too_far(a, b):
+    def too_far(name, a, b):
         (n, i, p), j = a.shape, b.shape[1]
         y = np.zeros((n, i, j), a.dtype)
         if y.size:
             launch(kernel, -(-y.size // 32), 32, a=a, b=b, y=y, I=i, J=j, P=p)
         return y
 
-    result = check.check(Rung("gram_y", 9, "gram_y_too_far", gram_y_too_far))
+    (rung,) = Ladder("gram_y", [Rung("too_far", too_far)])
+    result = check.check(rung)
     assert any(re.match(r"too_far: overrun at text\.cu:8\n.* y\[30\]", p) for p in result.problems)
     assert not any("differs from the reference" in problem for problem in result.problems)
 
@@ -320,13 +322,13 @@ def test_launches_looked_at_for_their_tiles_compute_what_they_should():
     assert set(np.unique(put.owner)) == set(range(put.blocks))
 
 
-@pytest.mark.parametrize("op", ladders())
+@pytest.mark.parametrize("op", LADDERS)
 def test_every_op_can_be_called_by_sizes(op):
     case = sizing.sized(op, {"N": 1})
     for dtype in ("float32", "float64"):
         arrays, settings = case.call(dtype)
         assert arrays[0].dtype == dtype
-        assert ladders()[op][0].function(*arrays, **settings) is not None
+        assert LADDERS[op].rungs[0](*arrays, **settings) is not None
     assert sizing.large(op).op == op
 
 

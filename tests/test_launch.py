@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from minidl.compute.windows import windows_over
-from minidl.cuda.launch import executing, launch
+from minidl.cuda.launch import executing, launch, launch_each
 from minidl.cuda.prepare import empty_nhwc
 from minidl.cuda.source import (
     Parameter,
     Source,
+    constants,
     folder,
     kernels_of,
     shipped,
+    source_of,
     struct_of,
     whole_text,
     without_comments,
@@ -162,6 +164,40 @@ def test_structs_are_laid_out_as_c_does():
 def test_structs_that_cannot_be_read_are_refused(text):
     with pytest.raises(KernelError, match="S"):
         struct_of(Source(Path("x.cu"), text), "S", "float")
+
+
+# --- constants ---
+
+
+def test_constants_are_read_and_computed_where_they_are_numbers(tmp_path):
+    (tmp_path / "shared.cuh").write_text("constexpr int CHUNK = 128;\n")
+    path = tmp_path / "mine.cu"
+    path.write_text("""
+        #include "shared.cuh"
+        constexpr int SIDE = 16, EACH = 4;  // constexpr int COMMENT = 1;
+        constexpr int THREADS = SIDE * SIDE, HALF = -(THREADS - 2) / 2;
+        constexpr int FAR = 1 << 20, PACK = 16 / sizeof(real);
+        template <int N> struct Tile { static constexpr int SIZE = N, LINE = N + 1; };
+        template <int N> __device__ void f() { constexpr int DEPENDS = N * SIDE, AGAIN = DEPENDS; }
+        __device__ void g() { constexpr int WIDE = EACH > 2 ? SIDE : EACH; }
+        constexpr unsigned MASK = 3;
+        #if WHICH
+        constexpr int EITHER = 1;
+        #else
+        constexpr int EITHER = 2;
+        #endif
+    """)
+    assert constants(source_of(path)) == {
+        "CHUNK": 128, "SIDE": 16, "EACH": 4, "THREADS": 256, "HALF": -127, "FAR": 2**20, "PACK": 4,
+    }
+    assert constants(source_of(path), np.float64)["PACK"] == 2
+
+
+def test_blocks_are_bounded_by_the_number_of_threads_that_their_file_names():
+    """Launchers take it from either place; where no number is named it is 256."""
+    for path in folder().glob("*.cu"):
+        bounds = {kernel.threads for kernel in kernels_of(path).values()}
+        assert bounds == {constants(source_of(path)).get("THREADS", 256)}
 
 
 # --- numbers ---
@@ -366,6 +402,8 @@ def test_unknown_kernels_are_refused_with_those_of_a_similar_name():
         launch("conv2d_y_v1_naiv", grid=1, block=1)
     with pytest.raises(ArgumentError, match="kernels_of"):
         launch("zzz", grid=1, block=1)
+    with pytest.raises(ArgumentError, match="kernels_of"):
+        launch_each("zzz", 5)
 
 
 # --- grid, block, shared memory ---
@@ -402,6 +440,13 @@ def test_launches_that_cuda_does_not_allow_are_refused(changed, complaint, launc
     with pytest.raises(ArgumentError, match=complaint):
         call(**changed)
     assert launches == []
+
+
+def test_blocks_are_as_large_as_allowed_unless_said_otherwise(launches):
+    launch(KERNELS["scale"], 3, x=np.ones((1, 1, 1, 1)), y=np.ones((1, 1, 1, 1)), by=1, N=1)
+    launch(KERNELS["nothing"], (1, 2))
+    launch_each(KERNELS["nothing"], 1025)
+    assert [(made.grid[0], made.block[0]) for made in launches] == [(3, 128), (1, 1024), (2, 1024)]
 
 
 def test_blocks_without_bounds_have_at_most_1024_threads(launches):

@@ -11,10 +11,10 @@ from minidl.tasks.segmentation import (
     NamedCrops,
     ObjectBox,
     ObjectCrops,
-    around,
     balanced,
     cut_labels,
     empty_boxes,
+    enlarged_box,
     largest_scores,
     object_boxes,
     square_windows,
@@ -47,9 +47,9 @@ def test_rare_classes_are_repeated_at_most_so_often():
 
 
 def test_boxes_are_enlarged_about_their_middle_within_the_image():
-    assert around((10, 10, 20, 30), (100, 100), 2.0) == (5, 0, 25, 40)
-    assert around((10, 10, 20, 30), (100, 100), 1.0, (0.5, -0.25)) == (15, 5, 25, 25)
-    assert around((0, 0, 20, 30), (22, 100), 1.5) == (0, 0, 22, 38)
+    assert enlarged_box((10, 10, 20, 30), (100, 100), 2.0) == (5, 0, 25, 40)
+    assert enlarged_box((10, 10, 20, 30), (100, 100), 1.0, (0.5, -0.25)) == (15, 5, 25, 25)
+    assert enlarged_box((0, 0, 20, 30), (22, 100), 1.5) == (0, 0, 22, 38)
 
 
 def test_the_first_stage_keeps_the_object_in_the_middle_alone(scenes):

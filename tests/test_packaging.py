@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,26 @@ def test_wheel_works_by_itself(wheel, tmp_path):
     there = tmp_path / "minidl"
     wanted = there / "models" / "vae.py", there / "kernels", there / "kernels" / "gram.cu"
     assert ran.stdout.splitlines() == [str(path) for path in wanted]
+
+
+def test_a_script_beside_the_checkout_imports_the_package(tmp_path):
+    """A checkout is a folder called minidl with a package of that name in it."""
+    (tmp_path / "minidl").symlink_to(ROOT)
+    (tmp_path / "script.py").write_text(
+        "import minidl, minidl.models.vae\n"
+        "print(minidl.ones(2).tolist(), minidl.nn.Linear, minidl.optim, minidl.data, minidl.train)"
+    )
+    if "editable" not in direct_url():
+        pytest.skip("minidl is not installed with pip install -e")
+    ran = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True,
+                         text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("[1.0, 1.0] <class 'minidl.nn.linear.Linear'>")
+
+
+def direct_url() -> str:
+    """What pip wrote down about where minidl was installed from."""
+    return distribution("minidl").read_text("direct_url.json") or ""
 
 
 def test_models_and_kernels_are_the_top_level_folders_in_an_editable_install():

@@ -8,6 +8,7 @@ import io
 import subprocess
 import sys
 import tokenize
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,40 @@ def test_file_can_be_read_in_one_sitting(path):
 @pytest.mark.parametrize("path", SOURCES, ids=IDS)
 def test_file_says_what_it_is_about(path):
     assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=IDS)
+def test_a_files_header_is_no_longer_than_its_code(path):
+    header = ast.parse(path.read_text("utf-8")).body[0]
+    assert header.end_lineno is not None
+    lines = header.end_lineno - header.lineno + 1
+    assert lines <= max(len(code_lines(path)), 1)
+
+
+FRAGMENTS = {"Of", "By", "With", "In", "As", "From", "To", "For", "On", "At", "And", "Called",
+             "Given", "Also", "Without", "Beside"}
+"""First words of what can only be read with something else in mind."""
+
+
+def told(tree: ast.Module) -> list[str]:
+    """The docstrings of a file's functions, classes, constants and fields."""
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(tree)
+             if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef):
+            for assigned, text in pairwise(node.body):
+                if isinstance(assigned, ast.Assign | ast.AnnAssign) and isinstance(text, ast.Expr):
+                    texts.append(inspect.cleandoc(ast.literal_eval(text.value)))
+    return [text for text in texts if text]
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "examples" not in p.parts])
+def test_a_docstrings_first_line_can_be_read_alone(path):
+    for text in told(ast.parse(path.read_text("utf-8"))):
+        first = text.partition("\n\n")[0]
+        word = first.split()[0].strip(",:")
+        assert word not in FRAGMENTS and not first.startswith("The same"), first
+        assert first.rstrip()[-1] in ".:?", first
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=IDS)

@@ -663,7 +663,7 @@ def test_wrong_flags_are_refused(flag, files):
 
 
 def test_a_picture_that_would_fill_the_memory_is_refused(files, monkeypatch, capsys):
-    monkeypatch.setattr(superres, "LARGEST", 1000)
+    monkeypatch.setattr(superres, "MAX_PIXELS", 1000)
     assert run(files) == 2
     assert "too large" in capsys.readouterr().err
 

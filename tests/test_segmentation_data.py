@@ -156,7 +156,7 @@ def test_large_files_are_refused_before_they_are_unpacked(tmp_path, monkeypatch)
     path = save(tmp_path / "a.png", np.zeros((10, 10), np.uint8))
     page = Image.fromarray(np.zeros((8, 8), np.uint8))
     page.save(tmp_path / "a.tif", save_all=True, append_images=[page])
-    monkeypatch.setattr(labelled, "LIMIT", 99)
+    monkeypatch.setattr(labelled, "MAX_PIXELS", 99)
     with pytest.raises(DataError, match=r"a\.png' is too large"):
         data.read_labels(path, VOC)
     with pytest.raises(DataError, match=r"a\.tif' is too large"):

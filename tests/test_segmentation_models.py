@@ -436,7 +436,7 @@ def vgg16_state(width: float, window: int = 7) -> dict[str, np.ndarray]:
 
 def test_vgg16s_positions_are_those_of_its_convolutions_between_relus_and_pools():
     at, found = 0, []
-    for stage in fcn.VGG16:
+    for stage in fcn.VGG16_CHANNELS:
         for _ in stage:
             found.append(at)
             at += 2
@@ -661,6 +661,7 @@ def test_the_released_optimisers_slow_nothing_but_double_the_biases():
     assert len(biases["params"]) == convolutions and len(shifts["params"]) == convolutions - 1
     grouped = [id(p) for group in (factors, biases, shifts) for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in net.parameters())
+    assert segnet.parameter_groups(SegNetBasic(3, bias=False, width=1 / 32), 0.1)[1]["params"] == []
 
     net = FCN(3, 8, width=1 / 32)
     weights, biases = fcn.parameter_groups(net, 1e-10)

@@ -10,6 +10,7 @@ from minidl.compute.windows import Windows, windows_over
 from minidl.cuda.source import Source, folder, kernels_of
 from minidl.kernels import conv
 
+NAIVE, _, _, _, TF32, TF32X3, TF32X3_ASYNC = conv.CONV2D_Y
 WINDOWS = windows_over("test", (5, 4), (3, 3), padding=1)
 
 
@@ -36,13 +37,13 @@ def after_relu(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("draw", [normal, after_relu])
-@pytest.mark.parametrize("rung", [conv.conv2d_y_v6_tf32x3, conv.conv2d_y_v7_tf32x3_async])
+@pytest.mark.parametrize("rung", [TF32X3, TF32X3_ASYNC], ids=lambda rung: rung.name)
 @pytest.mark.parametrize("channels", [64, 512])
 def test_three_tf32_products_are_as_exact_as_float32(rung, draw, channels):
     """512 channels and 3 x 3 taps are sums of 4,608; without promotion these lose 4e-5."""
     x, w = images(channels, draw)
     assert error(rung, x, w) < 8e-7
-    assert error(rung, x, w) < 2 * error(conv.conv2d_y_v1_naive, x, w) + 2e-7
+    assert error(rung, x, w) < 2 * error(NAIVE, x, w) + 2e-7
 
 
 def test_without_promotion_long_sums_lose_a_hundred_times_as_much():
@@ -56,19 +57,19 @@ def test_without_promotion_long_sums_lose_a_hundred_times_as_much():
 
 def test_one_tf32_product_has_eleven_bits():
     x, w = images(64, normal)
-    assert 1e-4 < error(conv.conv2d_y_v5_tf32, x, w) < 5e-4
+    assert 1e-4 < error(TF32, x, w) < 5e-4
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
 def test_magnitudes_far_from_one_are_as_exact(scale):
     x, w = images(32, normal)
-    assert error(conv.conv2d_y_v6_tf32x3, x * np.float32(scale), w) < 8e-7
+    assert error(TF32X3, x * np.float32(scale), w) < 8e-7
 
 
-@pytest.mark.parametrize("rung", [conv.conv2d_y_v6_tf32x3, conv.conv2d_y_v7_tf32x3_async])
+@pytest.mark.parametrize("rung", [TF32X3, TF32X3_ASYNC], ids=lambda rung: rung.name)
 def test_infinities_and_nans_come_out_as_in_float32(rung):
     x, w = images(8, normal)
     x[0, 3, 2, 2], x[1, 1, 0, 0] = np.inf, np.nan
-    y, expected = rung(x, w, WINDOWS), conv.conv2d_y_v1_naive(x, w, WINDOWS)
+    y, expected = rung(x, w, WINDOWS), NAIVE(x, w, WINDOWS)
     np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
     np.testing.assert_array_equal(y[np.isinf(expected)], expected[np.isinf(expected)])

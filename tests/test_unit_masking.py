@@ -8,11 +8,11 @@ import pytest
 import minidl
 from minidl.models.vgg import VGG
 from minidl.tasks.units.masking import (
-    Found,
+    SelectiveUnits,
     activation_lost,
     rivals,
+    selective_units,
     strongest_pixels,
-    telling_units,
 )
 from minidl.tasks.units.projection import RULES
 
@@ -26,7 +26,7 @@ def vgg() -> VGG:
 def test_painting_over_all_pixels_takes_what_the_mean_image_lacks(vgg):
     rng = np.random.default_rng(0)
     images = rng.standard_normal((12, 3, 12, 12)).astype(np.float32)
-    found = telling_units(vgg, images, "relu2_1", 3)
+    found = selective_units(vgg, images, "relu2_1", 3)
     assert found.layer == "relu2_1" and len(found.units) == 3
     lost = activation_lost(vgg, images, found, share=1.0, seed=0)
     assert set(lost) == {"random pixels", "the middle", "another unit's", *RULES}
@@ -48,9 +48,9 @@ def test_a_unit_that_uses_one_pixel_loses_all_where_it_is_pointed_at(vgg):
         row, column = rng.integers(2, 5, 2)
         image[0, row, column] = 5
     images[:, 1] = 0.01
-    found = telling_units(vgg, images, "relu1_1", 1)
-    found = Found("relu1_1", [0], found.best if found.units == [0] else
-                  telling_units(vgg, images, "relu1_1", 4).best)
+    found = selective_units(vgg, images, "relu1_1", 1)
+    best = found if found.units == [0] else selective_units(vgg, images, "relu1_1", 4)
+    found = SelectiveUnits("relu1_1", [0], best.best)
     lost = activation_lost(vgg, images, found, share=0.1, seed=0)
     for rule in RULES:
         assert lost[rule] > 0.9

@@ -62,7 +62,7 @@ class Conv:
 
     @property
     def bytes(self) -> int:
-        """Of the three arrays together."""
+        """Bytes of the three arrays together."""
         return 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     def predicted(self, mode: str, corner: str) -> float:
@@ -83,18 +83,18 @@ CONVOLUTIONS = [
     Conv("1x1", 16, 256,  64,  64, 1, 1, 0, (1.0, 1.0, 1.0), (2.0, 2.0, 2.0)),
     Conv("SegNet, level 1", 8,  64,  64, 360, 3, 1, 1, (0.9, 0.9, 1.1), (3.0, 3.0, 3.0)),
 ]
-"""The tf32 race is run for the first ones when all strict ones are done."""
+"""The convolutions that are timed in strict float32, the most important first."""
 
 TF32 = 4
-"""How many of them."""
+"""The number of convolutions, the first ones, that are timed in TF32 after that."""
 
 MAP = (16, 64, 256, 256)
-"""67 million numbers, 268 MB: far beyond the cache."""
+"""The shape of 67 million numbers, 268 MB: far beyond the cache."""
 SMALL = (16, 64, 128, 128)
 
 
 def gram(F: Any, x: Any) -> Any:
-    """x x^T over the pixels, by either library's own way."""
+    """Multiply x x^T over the pixels, by either library's own way."""
     own = getattr(F, "gram_matrix", None) or getattr(F, "gram", None)
     flat = x.flatten(2)
     return own(x) if own else flat @ flat.transpose(1, 2)
@@ -125,7 +125,7 @@ LAYERS = [
     Layer("gram, 128 channels", gram, {"x": (4, 128, 256, 256)}, 1.3),
     Layer("relu", lambda F, x: F.relu(x), {"x": MAP}, 1.3),
 ]
-"""One line each, run by both libraries; forward and backward."""
+"""The layers that are timed forward and backward, each a line that both libraries run."""
 
 
 @dataclass(frozen=True)
@@ -225,13 +225,13 @@ def away_from_grey(model: Any, images: Any, scale: float) -> Any:
 
 
 def drawn_chairs(model: Any, images: Any) -> Any:
-    """Chairs against the images, which stand for chairs; their first pixels for class and view."""
+    """The loss of drawing chairs: images stand for them, first pixels for class and view."""
     classes, views = images[:, 0, 0, :4], images[:, 1, 0, :4]
     return model.loss(model(classes, views), images, images[:, :1], reduction="mean")
 
 
 def answers() -> dict[str, Callable[[str], Any]]:
-    """What is computed with models and not by training them: by device, an array."""
+    """Computations that use models and train none: each takes a device, and gives an array."""
     from minidl import manual_seed
     from minidl.models.vgg import VGG
     from minidl.tasks.perceptual import random_features

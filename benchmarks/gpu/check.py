@@ -36,10 +36,10 @@ STEPS = {
     "training": ("training", "training", 30),
     "names": ("names", "names", 20),
 }
-"""Each step's module, function, and seconds of its own."""
+"""The steps: each one's module, function, and seconds of its own."""
 
 GRACE = 15
-"""Seconds after which a step that does not end by itself is stopped."""
+"""The seconds beyond its own after which a step that does not end is stopped."""
 
 SHOWN = 30
 """Failures that the summary tells one by one."""
@@ -48,7 +48,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def main() -> int:
-    """Run what was asked for; 1 if something failed."""
+    """Run what was asked for; return 1 if something failed."""
     asked = arguments()
     if asked.step:
         return run_step(asked.step, asked.seconds, asked.out)
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Read what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=[*STEPS], default=[*STEPS], metavar="STEP",
                         help=f"some of {', '.join(STEPS)}")
@@ -85,12 +85,12 @@ def arguments() -> argparse.Namespace:
 
 
 def rows_path(out: Path) -> Path:
-    """Where the steps write while they run."""
+    """The file that the steps write to while they run."""
     return out / "gpu-rows.jsonl"
 
 
 def run_step(step: str, seconds: float, out: Path) -> int:
-    """One step, in this process."""
+    """Run one step, in this process."""
     module, function, _ = STEPS[step]
     rows = report.Rows(rows_path(out), step, seconds)
     with rows.judged("the whole step"):
@@ -100,7 +100,7 @@ def run_step(step: str, seconds: float, out: Path) -> int:
 
 
 def supervised(step: str, seconds: float, out: Path) -> str:
-    """A step in a process of its own, as often as it asks for a fresh one; how it ended."""
+    """Run a step in a process of its own, again if it asks for a fresh one; tell how it ended."""
     end = time.monotonic() + seconds
     # What the CPU computes here is small: many threads would only get in each other's way.
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
@@ -129,7 +129,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def written(out: Path, rows: list[dict[str, Any]], ends: dict[str, str]) -> Path:
-    """The JSON file, named after the GPU and the day; earlier ones stay."""
+    """Write the JSON file, named after the GPU and the day; earlier ones stay."""
     date = datetime.now(UTC).isoformat(timespec="seconds")
     gpu = next((row["gpu"] for row in rows if row.get("gpu")), "gpu")
     stem = f"{re.sub('[^a-z0-9]+', '-', gpu.lower()).strip('-')}-{date[:10]}"

@@ -10,17 +10,17 @@ from benchmarks.gpu.report import Rows
 from benchmarks.gpu.timing import Pace, Side, race, sets_for
 
 GATE = {"strict": 2.0, "tf32": 1.2}
-"""So many times PyTorch's error is allowed."""
+"""The multiple of PyTorch's error that is allowed in each mode."""
 
 WRONG = 1e-2
-"""A relative error beyond this is no rounding: such a corner is not timed."""
+"""The relative error beyond which it is no rounding: such a corner is not timed."""
 
 TF32_LEVEL = 5
 """The rung of each corner that rounds to TF32, as cuDNN does in that mode."""
 
 
 def convolutions(rows: Rows, pace: Pace = Pace()) -> None:  # noqa: B008
-    """All cases strict, then the first ones in TF32, while there is time."""
+    """Check and time all cases strict, then the first ones in TF32, while there is time."""
     order = [("strict", case) for case in CONVOLUTIONS]
     order += [("tf32", case) for case in CONVOLUTIONS[:TF32]]
     done, left_out = rows.done(), []
@@ -69,11 +69,11 @@ class Buffers:
         ]
 
     def sides(self, letter: str, mode: str) -> list[Side]:
-        """minidl, and PyTorch in both layouts."""
+        """The sides of the race: minidl, and PyTorch in both layouts."""
         from benchmarks.gpu import rival
         from minidl.compute.windows import windows_over
-        from minidl.cuda import ladder
         from minidl.kernels import conv
+        from minidl.kernels.ladders import use_rung
 
         case, op, sets = self.case, f"conv2d_{letter}", self.count
         steps = {"stride": case.stride, "padding": case.padding}
@@ -82,7 +82,7 @@ class Buffers:
 
         def ours(i: int) -> Any:
             arrays = [self.ours[i % sets][name] for name in given]
-            with nullcontext() if mode == "strict" else ladder.use_rung(op, TF32_LEVEL):
+            with nullcontext() if mode == "strict" else use_rung(op, TF32_LEVEL):
                 return function(*arrays, windows=windows)
 
         return [
@@ -95,14 +95,14 @@ class Buffers:
     def rung(self, letter: str) -> str:
         """The rung that minidl uses in strict mode."""
         from minidl.compute.windows import windows_over
-        from minidl.cuda.ladder import rung_for
+        from minidl.kernels.ladders import LADDERS
 
         case = self.case
         steps = {"stride": case.stride, "padding": case.padding}
         windows = windows_over("benchmark", (case.h, case.h), (case.k, case.k), **steps)
         given = {"y": "xw", "x": "wy", "w": "xy"}[letter]
         arrays = [self.ours[0][name] for name in given]
-        return rung_for(f"conv2d_{letter}", *arrays, windows=windows).name
+        return LADDERS[f"conv2d_{letter}"].rung_for(*arrays, windows=windows).name
 
 
 def _corner(

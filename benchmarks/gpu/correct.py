@@ -18,11 +18,11 @@ DTYPES = ("float32", "float64")
 
 
 def kernels(rows: Rows) -> None:
-    """Each rung on each case that it fits, in both types: near NumPy, and twice the same bits."""
-    from minidl.cuda.ladder import ladders
+    """Check each rung on each case, in both types: near NumPy, and twice the same bits."""
+    from minidl.kernels.ladders import LADDERS
 
     done = rows.done()
-    for rung in (rung for ladder in ladders().values() for rung in ladder):
+    for rung in (rung for ladder in LADDERS.values() for rung in ladder):
         if rung.name in done:
             continue
         if rows.left() < 0:
@@ -44,7 +44,7 @@ def _rung(rows: Rows, rung: Any) -> None:
             if rung.why_not(*there, **known):
                 continue
             count += 1
-            found, again = (called(rung.function, there, known) for _ in range(2))
+            found, again = (called(rung, there, known) for _ in range(2))
             expected = in_double(rung.op, arrays, settings)
             error = max(map(difference, found, expected))
             errors[dtype] = max(errors[dtype], error)
@@ -58,7 +58,7 @@ def _rung(rows: Rows, rung: Any) -> None:
 
 
 def called(function: Callable[..., Any], arrays: Any, settings: Any) -> tuple[np.ndarray, ...]:
-    """What a call gives, as NumPy's arrays; memory for it starts as NaN, where that can be done."""
+    """The results of a call as NumPy's arrays; where that can be done, their memory was NaN."""
     import cupy
 
     from minidl.kernels.agreement import as_tuple
@@ -73,7 +73,7 @@ def called(function: Callable[..., Any], arrays: Any, settings: Any) -> tuple[np
 
 
 def gradients(rows: Rows) -> None:
-    """Derivatives of first and second order on the GPU, in float64, against finite differences.
+    """Check derivatives of first and second order on the GPU against finite differences.
 
     The differences are the CPU's: they need thousands of calls, and take no derivative.
     """
@@ -97,7 +97,7 @@ def gradients(rows: Rows) -> None:
 
 
 def on_both(sample: Any, order: int) -> float:
-    """Finite differences on the CPU, the derivative on the GPU; the largest error.
+    """Compare a derivative on the GPU with differences on the CPU; return the largest error.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def measure_nothing(sample: Any, order: int) -> Callable[..., Any]:
 
 
 def moved(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A sample's line, with its Tensors and what stands in it on the GPU; results come back."""
+    """Move the Tensors of a sample's line, and what stands in it, to the GPU; results come back."""
 
     def there(F: Any, *tensors: Any) -> Any:
         found = call(OnGpu(F), *(t.to("cuda") for t in tensors))
@@ -167,7 +167,7 @@ def _there(value: Any) -> Any:
 
 
 def models(rows: Rows) -> None:
-    """A few steps of every model, from the same numbers, on the CPU and on the GPU."""
+    """Train every model a few steps, from the same numbers, on the CPU and on the GPU."""
     from benchmarks.gpu import cases
 
     for name, trial in cases.models().items():

@@ -16,7 +16,7 @@ ASKED = "name,driver_version,clocks.sm,clocks.max.sm,power.draw,power.limit,temp
 
 
 def machine(rows: Rows) -> None:
-    """Versions, clocks, compilation, copy bandwidth, matrix rates; clocks again."""
+    """Find out versions, clocks, compilation, copy bandwidth, matrix rates; clocks again."""
     with rows.judged("GPU"):
         _gpu(rows)
     with rows.judged("versions"):
@@ -34,7 +34,7 @@ def machine(rows: Rows) -> None:
 
 
 def smi(fields: str) -> str:
-    """What nvidia-smi says of the GPU."""
+    """Ask nvidia-smi about the GPU."""
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
@@ -79,7 +79,7 @@ def _installed(package: str) -> str:
 
 
 def _compiled(rows: Rows) -> None:
-    """Every file for this GPU and both types, side by side: later steps find them compiled."""
+    """Compile every file for this GPU and both types, side by side, for all later steps."""
     import cupy
 
     from minidl.cuda import nvrtc
@@ -112,7 +112,7 @@ def _compiled(rows: Rows) -> None:
 
 
 def _bandwidth(rows: Rows) -> None:
-    """A copy of 1 GiB within the GPU, bytes read and written."""
+    """Time a copy of 1 GiB within the GPU; count bytes read and written."""
     import cupy
 
     a = cupy.random.standard_normal(2**28, dtype=cupy.float32)
@@ -130,7 +130,7 @@ def _bandwidth(rows: Rows) -> None:
 
 
 def _products(rows: Rows) -> None:
-    """What PyTorch's matrix products reach: the ceilings for convolutions."""
+    """Time PyTorch's matrix products: the ceilings for convolutions."""
     import torch
 
     from benchmarks.gpu import rival

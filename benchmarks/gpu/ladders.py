@@ -22,16 +22,16 @@ ROUNDS = 5
 
 
 def ladders(rows: Rows) -> None:
-    """Each op on one call that gives a GPU enough to do; its rungs take turns."""
-    import minidl.cuda.ladder
+    """Time each op on one call that gives a GPU enough to do; its rungs take turns."""
+    from minidl.kernels.ladders import LADDERS
 
     done = rows.done()
-    for op, rungs in minidl.cuda.ladder.ladders().items():
+    for op, ladder in LADDERS.items():
         if rows.left() < 3:
             rows.add(op, None, "left out: no time")
         elif op not in done:
             with rows.judged(op):
-                _op(rows, op, rungs)
+                _op(rows, op, [*ladder])
 
 
 def case_of(op: str) -> Any:
@@ -55,9 +55,7 @@ def _op(rows: Rows, op: str, rungs: list[Any]) -> None:
     sides, counts = {}, {}
     for rung in rungs:
         if not reasons[rung.name]:
-            sides[rung.name] = side = Side(
-                rung.name, lambda _, f=rung.function: f(*arrays, **settings)
-            )
+            sides[rung.name] = side = Side(rung.name, lambda _, f=rung: f(*arrays, **settings))
             burst(side, 1)
             counts[rung.name] = max(1, min(100, int(15 / burst(side, 2))))
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -75,7 +73,7 @@ def _op(rows: Rows, op: str, rungs: list[Any]) -> None:
 
 
 def tables(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
-    """What goes into each file's table, by row. Ops that share a row share its cell, in turn."""
+    """The cells of each file's table, by row. Ops that share a row share its cell, in turn."""
     files: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         if row["step"] == "ladders" and row.get("cells"):
@@ -86,7 +84,8 @@ def tables(rows: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
 
 
 def _joined(texts: list[str]) -> str:
-    """
+    """Put the times of several ops into one cell.
+
     >>> _joined(["9.1 ms, H100, 2026-01-01", "8 ms, H100, 2026-01-01"])
     '9.1, 8 ms, H100, 2026-01-01'
     """

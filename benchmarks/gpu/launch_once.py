@@ -18,21 +18,21 @@ from benchmarks.gpu import tree
 
 
 def main(seconds: float) -> None:
-    """Launch, and say what was launched."""
+    """Launch each rung, and say how many were launched."""
     tree.use()
     import cupy
 
-    from minidl.cuda.ladder import ladders
+    from minidl.kernels.ladders import LADDERS
 
     cupy.cuda.set_allocator(None)
     start, count = time.monotonic(), 0
-    rungs = [rung for ladder in ladders().values() for rung in ladder]
+    rungs = [rung for ladder in LADDERS.values() for rung in ladder]
     for rung in rungs:
         if time.monotonic() - start > seconds:
             break
         call = largest(rung)
         if call is not None:  # none where this GPU lacks what the rung needs
-            rung.function(*call[0], **call[1])
+            rung(*call[0], **call[1])
             cupy.cuda.runtime.deviceSynchronize()
             count += 1
     print(f"launched {count} of {len(rungs)} rungs", flush=True)

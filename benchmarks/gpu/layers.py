@@ -13,11 +13,11 @@ from benchmarks.gpu.report import Rows
 from benchmarks.gpu.timing import Pace, Side, race
 
 TOLERANCE = 1e-3
-"""Of the two sides' outputs and gradients: the norm of the difference, relative."""
+"""The largest norm of the difference, relative, of the two sides' outputs and gradients."""
 
 
 def layers(rows: Rows, pace: Pace = Pace(rounds=6)) -> None:  # noqa: B008
-    """While there is time."""
+    """Compare and time all layers, while there is time."""
     done, left_out = rows.done(), []
     for case in LAYERS:
         if rows.left() < 3:
@@ -62,7 +62,7 @@ def _layer(rows: Rows, case: Layer, pace: Pace) -> None:
 
 
 class Theirs:
-    """PyTorch's tensors and call, in a layout."""
+    """PyTorch's side: its tensors, in a layout, and its call."""
 
     def __init__(self, case: Layer, arrays: dict[str, np.ndarray], layout: str):
         import torch
@@ -100,7 +100,7 @@ class Theirs:
 
 
 class Ours:
-    """minidl's, on the same memory."""
+    """minidl's side: Tensors of the same numbers, and its call."""
 
     def __init__(self, case: Layer, theirs: Theirs):
         import cupy

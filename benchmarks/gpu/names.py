@@ -10,7 +10,7 @@ from benchmarks.gpu.report import Rows
 
 
 def names(rows: Rows) -> None:
-    """Strict first: nobody has published what it picks in float32 on Hopper."""
+    """Find out what cuDNN picks, strict first: nobody has published that for Hopper."""
     from benchmarks.gpu import rival
 
     order = [(mode, case) for mode in ("strict", "tf32") for case in CONVOLUTIONS[:6]]

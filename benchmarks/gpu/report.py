@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 AGAIN = 75
-"""Exit status of a step whose GPU context is broken: start it again, it goes on behind that row."""
+"""The exit status of a step whose GPU context is broken: to be started again, behind that row."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Rows:
 
     @contextmanager
     def judged(self, name: str) -> Iterator[None]:
-        """Whatever is raised inside becomes a failed row; a broken GPU context ends the process."""
+        """Turn what is raised inside into a failed row; a broken GPU context ends the process."""
         try:
             yield
         except Exception as error:
@@ -83,7 +83,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Only what JSON knows: NaN and infinity become null, NumPy's numbers Python's."""
+    """Turn a value into what JSON knows: NaN and infinity are null, NumPy's numbers Python's."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

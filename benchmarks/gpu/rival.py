@@ -16,7 +16,7 @@ LAYOUTS = {"NCHW": torch.contiguous_format, "channels last": torch.channels_last
 
 
 def use_mode(mode: str) -> None:
-    """``"strict"``: float32 throughout. ``"tf32"``: products of numbers rounded to 11 bits."""
+    """Choose ``"strict"``, float32 throughout, or ``"tf32"``, products of rounded numbers."""
     precision = "ieee" if mode == "strict" else "tf32"
     torch.backends.cudnn.benchmark = True
     if hasattr(torch.backends.cudnn, "conv"):
@@ -97,7 +97,7 @@ class Network(nn.Module):
         self.latent = getattr(model, "latent", 0)
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
-        """As the model's: nats per image."""
+        """The loss that the model has, in nats per image."""
         code = self.encoder(x)
         if not self.latent:
             logits = self.decoder(code)

@@ -20,7 +20,7 @@ PLACES = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer", "/opt/cuda
 
 
 def sanitizer(rows: Rows) -> None:
-    """Both tools, each with half of the time."""
+    """Run both tools, each for half of the time."""
     program = found()
     if program is None:
         rows.add("compute-sanitizer", None, "not installed: nothing looked at")
@@ -32,7 +32,7 @@ def sanitizer(rows: Rows) -> None:
 
 
 def found() -> str | None:
-    """Where the tool is, if anywhere."""
+    """The path of the tool, if it is installed."""
     on_path = shutil.which("compute-sanitizer")
     others = (str(Path(place) / "compute-sanitizer") for place in PLACES)
     return on_path or next((path for path in others if Path(path).is_file()), None)

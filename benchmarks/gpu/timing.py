@@ -18,7 +18,7 @@ from statistics import median, quantiles
 from typing import Any
 
 CACHE = 3 * 60e6
-"""Bytes that all sets of buffers together have at least: three times the cache of an H200."""
+"""The fewest bytes of all sets of buffers together: three times the cache of an H200."""
 
 SHORT = 0.3
 """Milliseconds of a call, below which it is timed within a graph too."""
@@ -26,7 +26,7 @@ SHORT = 0.3
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to look: rounds of turns, milliseconds of a burst, seconds of warm-up."""
+    """The length of a race: rounds of turns, milliseconds of a burst, seconds of warm-up."""
 
     rounds: int = 8
     burst: float = 20.0
@@ -51,11 +51,11 @@ class Race:
     note: str = ""
 
     def ms(self, name: str) -> float:
-        """The median."""
+        """The median of a side's milliseconds."""
         return median(self.times[name])
 
     def fastest(self, names: list[str]) -> str:
-        """Which of these has the smallest median."""
+        """The side, of these, that has the smallest median."""
         return min(names, key=self.ms)
 
     def ratio(self, ours: str, rival: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Race:
 
 
 def sets_for(bytes_: float) -> int:
-    """How many sets of buffers of this size exceed the cache; at least two."""
+    """The number of sets of buffers that exceed the cache together; at least two."""
     return max(2, min(64, math.ceil(CACHE / max(bytes_, 1))))
 
 
@@ -103,7 +103,7 @@ def race(sides: list[Side], pace: Pace = Pace()) -> Race:
 
 
 def turns(legs: dict[str, Callable[[], float]], pace: Pace) -> dict[str, list[float]]:
-    """Rounds of A B B A: each leg's mean of its two turns."""
+    """Take turns in rounds of A B B A; return each leg's means of its two turns."""
     times: dict[str, list[float]] = {name: [] for name in legs}
     for _ in range(pace.rounds):
         forth = {name: leg() for name, leg in legs.items()}

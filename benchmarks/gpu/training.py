@@ -17,11 +17,11 @@ from benchmarks.gpu.report import Rows
 from benchmarks.gpu.timing import Pace, Race, Side, burst, turns
 
 STEPS = 30
-"""Steps of a leg."""
+"""Training steps of a leg."""
 
 
 def networks() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]:
-    """How each is built, its batch, and the predicted ratio to PyTorch's eager mode.
+    """The networks: how each is built, its batch, and the predicted ratio to PyTorch's eager mode.
 
     The steps are short: what counts is how long Python takes to launch, 10 to 20 us for each of
     CuPy's kernels and more for one of ours, against 4 to 8 us of PyTorch's.
@@ -43,7 +43,7 @@ def networks() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]:
 
 
 def training(rows: Rows, pace: Pace = Pace(rounds=5)) -> None:  # noqa: B008
-    """While there is time."""
+    """Time the steps of all networks, while there is time."""
     for name, (build, shape, predicted) in networks().items():
         if rows.left() < 4:
             rows.add(name, None, "left out: no time")

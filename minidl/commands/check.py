@@ -15,11 +15,14 @@ from minidl.lecture.text_table import table
 from minidl.samples import Sample, all_samples
 
 ORDERS = (1, 2)
+"""The orders of the derivatives that are checked."""
+
 DTYPES = ("float64", "float32")
+"""The dtypes that the derivatives are computed in."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of the check."""
+    """Add the flags of the check."""
     parser.add_argument("--op", action="append", metavar="NAME", help="only this op; repeatable")
     parser.add_argument("--order", type=int, choices=ORDERS, help="only this order")
     parser.add_argument("--dtype", choices=DTYPES, help="only this dtype")
@@ -65,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 Outcome = CheckResult | str
-"""How far a derivative was off, or what went wrong."""
+"""The result of a check, or the text of what went wrong."""
 
 
 def outcomes(
@@ -86,7 +89,7 @@ def outcomes(
 
 
 def chosen(samples: Iterable[Sample], ops: list[str] | None) -> list[Sample]:
-    """The samples of these ops, or all.
+    """Choose the samples of these ops, or all.
 
     Raises
     ------

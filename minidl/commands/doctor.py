@@ -28,10 +28,12 @@ class Finding:
 
     Attributes
     ----------
-    name, found : str
-        What was looked for, and what was found; "" if it is missing.
+    name : str
+        The thing.
+    found : str
+        Its version or place; "" if it is missing.
     gives, get : str
-        What it would give, and how to get it.
+        The use that it would be of, and the way to get it.
     """
 
     name: str
@@ -40,17 +42,18 @@ class Finding:
     get: str = ""
 
 
-PACKAGES = [
+OPTIONAL_PACKAGES = [
     ("scikit-learn", "the digits and the demo's clustering", "pip install 'minidl[data]'"),
     ("matplotlib", "charts", "pip install 'minidl[plots]'"),
     ("pooch", "downloads of datasets", "pip install 'minidl[data]'"),
     ("tensorboardX", "TensorBoard logs", "pip install 'minidl[tensorboard]'"),
     ("torch", "a second oracle for the tests, a rival for the benchmarks", "pip install torch"),
 ]
+"""The name of each package, what it would give, and how to get it."""
 
 
 def machine() -> list[Finding]:
-    """The processor, Python and NumPy's linear algebra."""
+    """Look at the processor, Python and NumPy's linear algebra."""
     cores = threads.count()
     blas = [
         f"{library['internal_api']} {library['version']}, {library['num_threads']} threads"
@@ -71,12 +74,12 @@ def machine() -> list[Finding]:
 
 
 def packages() -> list[Finding]:
-    """The optional packages."""
-    return [Finding(name, _installed(name), gives, get) for name, gives, get in PACKAGES]
+    """Look for the optional packages."""
+    return [Finding(name, _installed(name), gives, get) for name, gives, get in OPTIONAL_PACKAGES]
 
 
 def accelerator() -> list[Finding]:
-    """The driver, CuPy, and whether the two get along."""
+    """Look for the driver and CuPy, and try them."""
     driver = _driver()
     cupy = next((f"{n} {_installed(n)}" for n in ("cupy-cuda13x", "cupy-cuda12x", "cupy")
                  if _installed(n)), "")
@@ -97,7 +100,7 @@ def accelerator() -> list[Finding]:
 
 
 def kernels() -> list[Finding]:
-    """What runs, compiles and reads CUDA kernels without a GPU."""
+    """Look for what runs, compiles and reads CUDA kernels without a GPU."""
     try:
         found = " ".join(compiler())
     except DeviceError:
@@ -113,7 +116,7 @@ def kernels() -> list[Finding]:
 
 
 def tools() -> list[Finding]:
-    """Programs that tests use."""
+    """Look for the programs that tests use."""
     chromium = next((p for p in map(shutil.which, ("chromium", "google-chrome")) if p), "")
     return [
         Finding("Chromium", chromium, "the test of the demo's live page",
@@ -122,7 +125,7 @@ def tools() -> list[Finding]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of the doctor."""
+    """Add the flags of the doctor."""
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -173,7 +176,7 @@ def _memory() -> str:
 
 
 def _driver() -> int:
-    """The CUDA version that the driver speaks, as 1000 * major + 10 * minor; 0: no driver."""
+    """The driver's version of CUDA, as 1000 * major + 10 * minor; 0 without a driver."""
     name = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
     try:
         library = ctypes.CDLL(name)

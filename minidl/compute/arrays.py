@@ -14,17 +14,17 @@ Array = Any
 
 
 def xp_of(array: Array) -> Any:
-    """The module (numpy or cupy) that an array belongs to."""
+    """Return the module (numpy or cupy) that an array belongs to."""
     return np if isinstance(array, (np.ndarray, np.generic)) else _cupy()
 
 
 def device_of(array: Array) -> str:
-    """``"cpu"`` or ``"cuda"``."""
+    """Say where an array lives: ``"cpu"`` or ``"cuda"``."""
     return "cpu" if isinstance(array, (np.ndarray, np.generic)) else "cuda"
 
 
 def is_array(value: object) -> bool:
-    """Whether a value is a NumPy or a CuPy array (CuPy is not imported to find out)."""
+    """Tell whether a value is a NumPy or a CuPy array (CuPy is not imported to find out)."""
     if isinstance(value, np.ndarray):
         return True
     cupy = sys.modules.get("cupy")
@@ -32,7 +32,7 @@ def is_array(value: object) -> bool:
 
 
 def to_device(array: Array, device: str | None) -> Array:
-    """The same values on another device; the array itself if it is there already.
+    """Return the values on another device; the array itself if it is there already.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def to_device(array: Array, device: str | None) -> Array:
 
 
 def _cupy() -> Any:
-    """CuPy, imported at the first use of a GPU and not before."""
+    """Import CuPy, at the first use of a GPU and not before."""
     try:
         import cupy
 

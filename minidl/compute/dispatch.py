@@ -29,13 +29,13 @@ from minidl.compute.arrays import Array
 from minidl.errors import ArgumentError, message
 
 Code = Callable[..., Any]
-"""A function that takes arrays and settings, and gives an array or several."""
+"""A function of arrays and settings that returns an array or several."""
 
 CODES = ("default", "reference", "emulated")
 """The names that ``use_kernels`` takes."""
 
 FAST: dict[Code, Code] = {getattr(reference, name): getattr(fast, name) for name in fast.__all__}
-"""The fast code of a function of ``minidl.compute.reference``, where there is one."""
+"""The fast function for each one of ``minidl.compute.reference`` that has one."""
 
 _code: ContextVar[str] = ContextVar("minidl_code", default="default")
 
@@ -68,7 +68,7 @@ def use_kernels(code: str) -> Iterator[None]:
 
 
 def run(function: Code, *arrays: Array, **settings: Any) -> Any:
-    """What ``function`` of ``minidl.compute.reference`` gives, by the code now in use."""
+    """Compute what ``function`` of ``minidl.compute.reference`` does, by the code now in use."""
     code = _code.get()
     if code == "default" and isinstance(arrays[0], np.ndarray):
         function = FAST.get(function, function)
@@ -79,7 +79,7 @@ def run(function: Code, *arrays: Array, **settings: Any) -> Any:
 
 @cache
 def launchers() -> dict[Code, Code]:
-    """The kernels' launcher of a function of ``minidl.compute.reference``, where there is one.
+    """Map functions of ``minidl.compute.reference`` to the kernels' launchers.
 
     They are imported when the first of them is needed.
     """
@@ -89,7 +89,7 @@ def launchers() -> dict[Code, Code]:
 
 
 def _is_for_kernels(arrays: tuple[Array, ...]) -> bool:
-    """Kernels are compiled for float32 and for float64, and do not mix the two."""
+    """Tell whether kernels take these: they are float32 or float64, and do not mix the two."""
     dtype = arrays[0].dtype
     return dtype in (np.float32, np.float64) and all(
         array.dtype == dtype or array.dtype.kind in "iu" for array in arrays

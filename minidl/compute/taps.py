@@ -49,7 +49,7 @@ class Taps:
 
     @cached_property
     def matrix(self) -> np.ndarray:
-        """The same as a matrix, (I, size)."""
+        """The table as a matrix, (I, size)."""
         matrix = np.zeros((self.count, self.size))
         np.add.at(matrix, (np.arange(self.count)[:, None], self.index), self.weight)
         return matrix
@@ -70,7 +70,7 @@ class Taps:
 
 
 def _coordinates(size: int, count: int, scale: float | None, align_corners: bool) -> np.ndarray:
-    """Where, in original pixels, the centres of the output pixels lie."""
+    """Place the centres of the output pixels, in original pixels."""
     i = np.arange(count)
     if align_corners:
         return i * ((size - 1) / (count - 1) if count > 1 else 0.0)
@@ -78,13 +78,13 @@ def _coordinates(size: int, count: int, scale: float | None, align_corners: bool
 
 
 def _step(size: int, count: int, scale: float | None) -> float:
-    """Original pixels per output pixel: of the scale that was asked for, if one was."""
+    """Count original pixels per output pixel, by the scale that was asked for, if one was."""
     return 1 / scale if scale else size / count
 
 
 @lru_cache(maxsize=256)
 def nearest(size: int, count: int, scale: float | None = None, exact: bool = False) -> Taps:
-    """The pixel at floor(i * step), or with ``exact`` the one under the centre."""
+    """Take the pixel at floor(i * step), or with ``exact`` the one under the centre."""
     i = np.arange(count) + (0.5 if exact else 0.0)
     index = np.minimum(np.floor(i * _step(size, count, scale)).astype(np.int64), size - 1)
     return Taps(size, index[:, None], np.ones((count, 1)))
@@ -94,7 +94,7 @@ def nearest(size: int, count: int, scale: float | None = None, exact: bool = Fal
 def bilinear(
     size: int, count: int, scale: float | None = None, align_corners: bool = False
 ) -> Taps:
-    """A straight line between the two nearest pixels; the border continues flat."""
+    """Draw a straight line between the two nearest pixels; the border continues flat."""
     x = np.clip(_coordinates(size, count, scale, align_corners), 0, size - 1)
     left = np.floor(x).astype(np.int64)
     share = x - left
@@ -106,7 +106,7 @@ def bilinear(
 def bicubic(
     size: int, count: int, scale: float | None = None, align_corners: bool = False
 ) -> Taps:
-    """A cubic through the four nearest pixels; the border continues flat."""
+    """Draw a cubic through the four nearest pixels; the border continues flat."""
     x = _coordinates(size, count, scale, align_corners)
     offsets = np.floor(x).astype(np.int64)[:, None] + np.arange(-1, 3)
     weight = cubic(x[:, None] - offsets, -0.75)
@@ -114,12 +114,12 @@ def bicubic(
 
 
 def triangle(x: np.ndarray) -> np.ndarray:
-    """The kernel of linear interpolation."""
+    """Evaluate the kernel of linear interpolation."""
     return np.maximum(1 - np.abs(x), 0)
 
 
 def cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
-    """Keys' kernel; ``a`` is its slope at 1."""
+    """Evaluate Keys' kernel; ``a`` is its slope at 1."""
     x = np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = a * (((x - 5) * x + 8) * x - 4)
@@ -135,7 +135,7 @@ def antialiased(
     scale: float | None = None,
     align_corners: bool = False,
 ) -> Taps:
-    """The kernel stretched over all pixels that shrink into one, so that none is skipped."""
+    """Stretch the kernel over all pixels that shrink into one, so that none is skipped."""
     if align_corners:
         step = (size - 1) / (count - 1) if count > 1 else 0.0
     else:
@@ -157,7 +157,7 @@ def antialiased(
 def matlab_bicubic(
     size: int, count: int, scale: float | None = None, antialias: bool = True
 ) -> Taps:
-    """Keys' kernel as MATLAB's imresize uses it: beyond the border the image is mirrored.
+    """Use Keys' kernel as MATLAB's imresize does: beyond the border the image is mirrored.
 
     The edge pixels are repeated (..., 2, 1, 1, 2, ...), whereas ``antialiased`` leaves out what
     is not there. When shrinking, the kernel is widened, unless ``antialias`` is False.
@@ -186,7 +186,7 @@ def means(
     count_padding: bool,
     total: bool = False,
 ) -> Taps:
-    """Average pooling: the mean of a window, or with ``total`` its sum.
+    """Take the mean of a window (average pooling), or with ``total`` its sum.
 
     With ``count_padding`` the zeros around the image count as pixels, though not
     those that ``ceil_mode`` adds beyond them.
@@ -201,14 +201,14 @@ def means(
 
 @lru_cache(maxsize=256)
 def adaptive_means(size: int, count: int) -> Taps:
-    """Output pixel i is the mean of pixels floor(i size / I) to ceil((i + 1) size / I)."""
+    """Make output pixel i the mean of pixels floor(i size / I) to ceil((i + 1) size / I)."""
     i = np.arange(count)
     low, high = i * size // count, -(-(i + 1) * size // count)
     return _runs(size, low, high, high - low)
 
 
 def _runs(size: int, low: np.ndarray, high: np.ndarray, divisor: np.ndarray) -> Taps:
-    """Equal weights 1 / divisor on pixels low, ..., high - 1."""
+    """Give equal weights 1 / divisor to pixels low, ..., high - 1."""
     index = low[:, None] + np.arange(max(int((high - low).max(initial=1)), 1))
     inside = index < high[:, None]
     weight = inside / np.maximum(divisor, 1)[:, None]
@@ -216,5 +216,5 @@ def _runs(size: int, low: np.ndarray, high: np.ndarray, divisor: np.ndarray) -> 
 
 
 def resized(size: int, scale: float) -> int:
-    """How many pixels ``size`` pixels become at a scale."""
+    """Count the pixels that ``size`` pixels become at a scale."""
     return math.floor(size * scale)

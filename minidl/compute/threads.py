@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @cache
 def count() -> int:
-    """How many threads: MINIDL_THREADS, or the cores this process may use."""
+    """Return the number of threads: MINIDL_THREADS, or the cores this process may use."""
     wanted = os.environ.get("MINIDL_THREADS")
     if wanted:
         return max(int(wanted), 1)
@@ -49,7 +49,7 @@ def _blas() -> ThreadpoolController:
 
 
 def blas_alone() -> Any:
-    """A block in which BLAS uses one thread, as the many that call it require."""
+    """Return a block in which BLAS uses one thread, as the many that call it require."""
     blas = _blas()
     if all(library.num_threads == 1 for library in blas.lib_controllers):
         return nullcontext()
@@ -59,7 +59,7 @@ def blas_alone() -> Any:
 def each(
     work: Callable[[Task], Result], tasks: Iterable[Task], alone: bool = False
 ) -> list[Result]:
-    """``work`` done on every task, in parallel; the results in the order of the tasks.
+    """Do ``work`` on every task, in parallel; the results are in the order of the tasks.
 
     With ``alone`` (or on one core) the calling thread does it all. Handing work
     over costs some ten microseconds, so tasks travel in groups, few enough for
@@ -76,7 +76,7 @@ def each(
 
 
 def _forget_pool() -> None:
-    """A forked child has none of its parent's threads: it starts its own."""
+    """Let a forked child start threads of its own: it has none of its parent's."""
     _pool.cache_clear()
 
 

@@ -40,7 +40,7 @@ def pair(name: str, value: int | tuple[int, int], minimum: int) -> Pair:
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the windows over an image lie.
+    """The places of the windows over an image.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Windows:
 def count_windows(
     size: int, kernel: int, stride: int, before: int, after: int, dilation: int, ceil: bool = False
 ) -> int:
-    """How many windows fit along one axis of ``size`` pixels.
+    """Count the windows that fit along one axis of ``size`` pixels.
 
     With ``ceil`` a last, incomplete window is kept, as long as it starts inside
     the image or the padding before it (the rule of Caffe and PyTorch).
@@ -156,7 +156,7 @@ def transposed_windows(
     output_padding: int | tuple[int, int] = 0,
     dilation: int | tuple[int, int] = 1,
 ) -> Windows:
-    """The windows whose outputs are the pixels that a transposed convolution reads.
+    """Lay the windows whose outputs are the pixels that a transposed convolution reads.
 
     A transposed convolution turns windows around: it is given one value per
     window, (I, J) = ``output``, and asked for the image under them. Several

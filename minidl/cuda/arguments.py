@@ -22,17 +22,17 @@ from minidl.cuda.source import DTYPES, Kernel, Parameter, struct_of
 from minidl.errors import ArgumentError, DeviceError, DtypeError, message
 
 LARGEST = 2**31 - 1
-"""Elements of an array, at most: kernels index with int."""
+"""The most elements that an array may have: kernels index with int."""
 
 PACK = 16
-"""Bytes that a thread reads at once, at most; an array must start at a multiple of it."""
+"""The most bytes that a thread reads at once; an array must start at a multiple of it."""
 
 FROM_NHWC, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
-"""The axes of an array that lies channels last, from and to the order of its memory."""
+"""The axes of a channels-last array, from the order of its memory to (N, C, H, W) and back."""
 
 
 def convert(kernel: Kernel, arguments: Mapping[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    """What ``real`` means in this launch, and the values in the order of the parameters.
+    """Convert arguments; return what ``real`` means, and a value for each parameter in order.
 
     The values are those of ``minidl.cuda.launch.Launch``; errors are those of ``launch``.
     """
@@ -76,7 +76,7 @@ def _misnamed(kernel: Kernel, arguments: Mapping[str, Any]) -> ArgumentError:
 
 
 def _real(kernel: Kernel, arguments: Mapping[str, Any]) -> str:
-    """The type of the first `real` array; where there is none, float, as in minidl.cuh."""
+    """The type of the first ``real`` array; where there is none, float, as in minidl.cuh."""
     for parameter in kernel.parameters:
         if parameter.pointer and parameter.type == "real":
             dtype = getattr(arguments[parameter.name], "dtype", None)
@@ -115,7 +115,7 @@ def _array(kernel: Kernel, parameter: Parameter, value: Any, real: str) -> Array
 
 
 def address_of(array: Array) -> int:
-    """Where the memory of an array starts."""
+    """The address at which the memory of an array starts."""
     return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
 
 
@@ -134,7 +134,7 @@ def _wrong_dtype(kernel: Kernel, parameter: Parameter, value: Array, real: str) 
 
 
 def _number(kernel: Kernel, parameter: Parameter, value: Any, real: str) -> np.generic:
-    """Exactly as wide as declared; refused where that would change it."""
+    """The number, exactly as wide as declared; refused where that would change it."""
     dtype = DTYPES[real if parameter.type == "real" else parameter.type]
     whole = isinstance(value, (int, np.integer, np.bool_))
     if dtype.kind == "f":
@@ -195,7 +195,7 @@ _SPELT = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def fields_of(windows: Windows) -> dict[str, int]:
-    """A Windows by the names that kernels/include/windows.cuh gives to its numbers."""
+    """The numbers of a Windows, by the names that kernels/include/windows.cuh gives them."""
     names = ["HW", "KL", "IJ", *((f"{what}_h", f"{what}_w") for what in _PER_AXIS)]
     pairs = [windows.image, windows.kernel, windows.output]
     pairs += [getattr(windows, what) for what in _PER_AXIS]

@@ -17,7 +17,7 @@ from minidl.errors import DeviceError, KernelError, message
 
 @dataclass(frozen=True)
 class Resources:
-    """What one kernel uses.
+    """The registers and the memory that one kernel uses.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Resources:
 
 
 def resources(compiled: Compiled) -> dict[str, Resources]:
-    """What each kernel of a cubin uses, by the kernel's name.
+    """Read what each kernel of a cubin uses, by the kernel's name.
 
     The names and the constant memory are read from the ELF file, the rest from the log,
     where the assembler (ptxas) says it in words; in the file it has no documented place.

@@ -100,7 +100,7 @@ def _module(source: Source, real: str, capability: str) -> Any:
 
 
 def architecture(capability: str, known: tuple[str, ...]) -> str:
-    """What to compile for: the newest architecture whose code a GPU runs.
+    """The architecture to compile for: the newest one whose code a GPU runs.
 
     Machine code runs on its own architecture and on later ones of the same major number. A GPU
     for which NVRTC knows none is named as it is, for NVRTC to refuse.

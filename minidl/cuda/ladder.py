@@ -1,21 +1,25 @@
-"""The ladder of each op: which of its kernels runs.
+"""Ladders: the ways to compute an op, of which the highest one that fits is used.
 
-A rung is a function that launches one kernel (or two that belong together) and takes and returns
-what the op's reference does. Level 1 is the formula, and each level above changes one idea. The
-highest rung that fits is used; ``use_rung`` asks for a certain one, to compare or to learn.
+A ladder is a table, one line a rung. Rung 1 is the formula, and each rung above changes one idea:
 
-    with use_rung("conv2d_y", 2):
-        y = F.conv2d(x, w)
+    SCALE = Ladder("scale", [
+        Rung("naive", scale),
+        Rung("four_each", scale, each=4, fits=fours),
+    ])
+    y = SCALE.climb(x, by=2.0)
+
+``scale(kernel, x, by, each=1)`` launches the kernel of the name that it is given, here
+``scale_v1_naive`` or ``scale_v2_four_each``; ``fours(x, by)`` tells why rung 2 cannot be used.
+Nothing is registered: a ladder of your own kernels is made in your own file. Those of minidl are
+in kernels/ladders.py.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -24,146 +28,133 @@ from minidl.compute.arrays import Array
 from minidl.errors import ArgumentError, message
 
 
-@dataclass(frozen=True)
 class Rung:
-    """One way to compute an op.
+    """One way to compute an op: a line of its ladder.
+
+    Parameters
+    ----------
+    idea : str
+        What it adds to the rung below, in a word or two: ``"shared_tile"``.
+    launch : callable
+        Launches its kernel. Takes the kernel's name, then what the op takes, then ``how``; returns
+        what the op does.
+    fits : callable or None
+        Takes what the op takes; returns the reason why the rung cannot be used, or ``""``.
+    optional : bool
+        Whether it is used only when asked for, for instance as it rounds more than the others.
+    slow_emulated : bool
+        Whether the emulator uses it only when asked for: tensor cores are slow to imitate.
+    **how
+        What ``launch`` is told of this rung alone, such as ``tile=(128, 64)``.
 
     Attributes
     ----------
     op : str
-        The op, by its name in ``minidl.compute.reference``.
+        The op of its ladder.
     level : int
         Its place on the ladder, from 1.
-    name : str
-        The function's name, which is the kernel's too, where there is one.
-    function : callable
-        Takes and returns what the op does.
-    fits : callable or None
-        Takes the same, and returns the reason why the rung cannot be used, or ``""``.
-    optional : bool
-        Used only when asked for, for instance as it rounds more than the others.
-    slow_emulated : bool
-        Not used on the emulator unless asked for: tensor cores are slow to imitate.
     """
 
     op: str
     level: int
-    name: str
-    function: Callable[..., Any]
-    fits: Callable[..., str] | None = None
-    optional: bool = False
-    slow_emulated: bool = False
+
+    def __init__(
+        self, idea: str, launch: Callable[..., Any], *, fits: Callable[..., str] | None = None,
+        optional: bool = False, slow_emulated: bool = False, **how: Any,
+    ):
+        self.idea, self.launch, self.fits, self.how = idea, launch, fits, how
+        self.optional, self.slow_emulated = optional, slow_emulated
+
+    @property
+    def name(self) -> str:
+        """The name of its kernel: ``"gram_y_v2_shared_tile"``."""
+        return f"{self.op}_v{self.level}_{self.idea}"
 
     def why_not(self, *arrays: Array, **settings: Any) -> str:
-        """Why this rung does not fit these arguments; ``""`` if it does."""
+        """Tell why the rung does not fit these arguments; ``""`` if it does."""
         return self.fits(*arrays, **settings) if self.fits else ""
 
-
-_ladders: dict[str, dict[int, Rung]] = {}
-_forced: ContextVar[Mapping[str, int]] = ContextVar("forced_rungs", default={})  # noqa: B039
-
-
-def rung(
-    op: str,
-    level: int,
-    fits: Callable[..., str] | None = None,
-    optional: bool = False,
-    slow_emulated: bool = False,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a rung; see ``Rung``."""
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = Rung(op, level, function.__name__, function, fits, optional, slow_emulated)
-        known = _ladders.setdefault(op, {}).get(level)
-        if known and known.name != made.name:
-            raise ArgumentError(
-                message(f"rung: level {level} of {op} is taken", f"{known.name} and {made.name}")
-            )
-        _ladders[op][level] = made
-        return function
-
-    return register
+    def __call__(self, *arrays: Array, **settings: Any) -> Any:
+        """Compute the op by this rung."""
+        return self.launch(self.name, *arrays, **settings, **self.how)
 
 
-def climb(op: str, *arrays: Array, **settings: Any) -> Any:
-    """Compute an op by the highest rung that fits, or by the one that ``use_rung`` asks for.
+class Ladder:
+    """The rungs of an op, from the formula up.
 
-    Raises
-    ------
-    ArgumentError
-        If there is no such op, or the rung that was asked for does not fit.
+    Parameters
+    ----------
+    op : str
+        The op's name, with which those of its kernels start.
+    rungs : iterable of Rung
+        A rung's place among them is its level. The ladder keeps copies.
     """
-    return rung_for(op, *arrays, **settings).function(*arrays, **settings)
 
+    def __init__(self, op: str, rungs: Iterable[Rung]):
+        self.op, self.rungs = op, tuple(map(copy, rungs))
+        for level, rung in enumerate(self.rungs, 1):
+            rung.op, rung.level = op, level
 
-def rung_for(op: str, *arrays: Array, **settings: Any) -> Rung:
-    """The rung that ``climb`` would use."""
-    ladder, level = _ladder(op), _forced.get().get(op)
-    if level is not None:
-        reason = ladder[level].why_not(*arrays, **settings)
+    def __iter__(self) -> Iterator[Rung]:
+        return iter(self.rungs)
+
+    def __len__(self) -> int:
+        return len(self.rungs)
+
+    def climb(self, *arrays: Array, **settings: Any) -> Any:
+        """Compute the op by the highest rung that fits, or by the one that ``use_rung`` asks for.
+
+        Raises
+        ------
+        ArgumentError
+            If the rung that was asked for does not fit.
+        """
+        return self.rung_for(*arrays, **settings)(*arrays, **settings)
+
+    def rung_for(self, *arrays: Array, **settings: Any) -> Rung:
+        """Find the rung that ``climb`` would use."""
+        rung = _forced.get().get(self)
+        if rung is None:
+            return self.highest(*arrays, emulated=isinstance(arrays[0], np.ndarray), **settings)
+        reason = rung.why_not(*arrays, **settings)
         if reason:
             raise ArgumentError(
                 message(
-                    f"{op}: rung {level}, {ladder[level].name}, does not fit",
+                    f"{self.op}: rung {rung.level}, {rung.name}, does not fit",
                     reason,
                     *(f"received an array of shape {a.shape}, {a.dtype}" for a in arrays),
                 )
             )
-        return ladder[level]
-    return highest(op, *arrays, emulated=isinstance(arrays[0], np.ndarray), **settings)
+        return rung
 
-
-def highest(op: str, *arrays: Array, emulated: bool, **settings: Any) -> Rung:
-    """The highest rung that fits and need not be asked for, on the emulator or on a GPU."""
-    ladder = _ladder(op)
-    for level in sorted(ladder, reverse=True):
-        step = ladder[level]
-        if step.optional or (emulated and step.slow_emulated):
-            continue
-        if not step.why_not(*arrays, **settings):
-            return step
-    raise ArgumentError(message(f"{op}: no rung fits", hint="rung 1 should fit everything."))
-
-
-@contextmanager
-def use_rung(op: str, level: int) -> Iterator[None]:
-    """Compute an op by this rung alone, for the length of a ``with`` block.
-
-    Only where kernels are in use: on CuPy arrays, or inside ``use_kernels("emulated")``.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no such op or rung; inside the block, where it does not fit.
-    """
-    ladder = _ladder(op)
-    if level not in ladder:
-        rungs = [f"{number}: {ladder[number].name}" for number in sorted(ladder)]
-        raise ArgumentError(message(f"use_rung: {op} has no rung {level!r}", *rungs))
-    token = _forced.set({**_forced.get(), op: level})
-    try:
-        yield
-    finally:
-        _forced.reset(token)
-
-
-def ladders() -> dict[str, list[Rung]]:
-    """Every op's rungs, from the lowest to the highest."""
-    _register()
-    return {op: [steps[level] for level in sorted(steps)] for op, steps in _ladders.items()}
-
-
-def _ladder(op: str) -> dict[int, Rung]:
-    if op not in _ladders:
-        _register()
-    if op not in _ladders:
-        near = difflib.get_close_matches(op, _ladders, 3) or sorted(_ladders)
+    def highest(self, *arrays: Array, emulated: bool, **settings: Any) -> Rung:
+        """Find the highest rung that fits and need not be asked for, on a GPU or emulated."""
+        for rung in reversed(self.rungs):
+            skipped = rung.optional or (emulated and rung.slow_emulated)
+            if not skipped and not rung.why_not(*arrays, **settings):
+                return rung
         raise ArgumentError(
-            message(f"no op with kernels is called {op!r}", hint=f"there are {', '.join(near)}.")
+            message(f"{self.op}: no rung fits", hint="rung 1 should fit everything.")
         )
-    return _ladders[op]
+
+    @contextmanager
+    def use_rung(self, level: int) -> Iterator[None]:
+        """Compute the op by one rung alone, for the length of a ``with`` block.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such rung; inside the block, where it does not fit.
+        """
+        rungs = {rung.level: rung for rung in self.rungs}
+        if level not in rungs:
+            known = (f"{rung.level}: {rung.name}" for rung in self.rungs)
+            raise ArgumentError(message(f"use_rung: {self.op} has no rung {level!r}", *known))
+        token = _forced.set({**_forced.get(), self: rungs[level]})
+        try:
+            yield
+        finally:
+            _forced.reset(token)
 
 
-def _register() -> None:
-    """Import the launchers, which register their rungs."""
-    importlib.import_module("minidl.kernels")
+_forced: ContextVar[Mapping[Ladder, Rung]] = ContextVar("forced_rungs", default={})  # noqa: B039

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minidl.cuda import emulator, gpu
-from minidl.cuda.prepare import Launch, prepare
+from minidl.cuda.prepare import Launch, ceil_div, largest_block, prepare
 from minidl.cuda.source import Kernel
 
 _executor: ContextVar[Callable[[Launch], None] | None] = ContextVar("executor", default=None)
@@ -32,7 +32,9 @@ def executing(run: Callable[[Launch], None]) -> Iterator[None]:
         _executor.reset(token)
 
 
-def launch(kernel: str | Kernel, grid: Any, block: Any, shared: int = 0, **arguments: Any) -> None:
+def launch(
+    kernel: str | Kernel, grid: Any, block: Any = None, shared: int = 0, **arguments: Any
+) -> None:
     """Run a kernel once.
 
     Parameters
@@ -40,7 +42,8 @@ def launch(kernel: str | Kernel, grid: Any, block: Any, shared: int = 0, **argum
     kernel : str or Kernel
         The name of a kernel in kernels/*.cu, or one of ``kernels_of`` a source of your own.
     grid, block : int or tuple of up to three int
-        Blocks, and threads per block, along x, y and z.
+        Blocks, and threads per block, along x, y and z. Without ``block``, the largest that the
+        kernel allows, by ``__launch_bounds__``.
     shared : int
         Bytes of dynamic shared memory.
     **arguments
@@ -64,3 +67,8 @@ def launch(kernel: str | Kernel, grid: Any, block: Any, shared: int = 0, **argum
         (_executor.get() or emulator.run)(ready)
     else:
         gpu.run(ready)
+
+
+def launch_each(kernel: str | Kernel, count: int, /, **arguments: Any) -> None:
+    """Run a kernel once, with a thread for each of ``count`` results, as ``launch`` does."""
+    launch(kernel, ceil_div(count, largest_block(kernel)), **arguments)

@@ -1,4 +1,4 @@
-"""CUDA text to machine code, on any machine: no GPU, no driver, no toolkit.
+"""Compiles CUDA text to machine code, on any machine: no GPU, no driver, no toolkit.
 
 NVRTC is NVIDIA's compiler as a shared library. It comes as a PyPI wheel, and it writes
 code for GPUs that this machine does not have, so every kernel can be compiled, and its
@@ -23,7 +23,7 @@ from minidl.errors import ArgumentError, DeviceError, KernelError, message
 from minidl.files.whole import replacing
 
 OPTIONS = ("--std=c++17", "--ptxas-options=-v")
-"""Always given; the second writes registers and spills into the log."""
+"""Options that are always given; the second writes registers and spills into the log."""
 
 _HINT = "pip install 'minidl[kernels]'"
 # Below the folder `nvidia`: cu13/lib/ in the wheel for CUDA 13, cuda_nvrtc/lib/ for CUDA 12.
@@ -34,7 +34,7 @@ _READS_FILES = ("-I", "--include-path", "-include", "--pre-include")
 
 @dataclass(frozen=True)
 class Compiled:
-    """What NVRTC made of a text.
+    """The machine code that NVRTC made of a text, and what it said.
 
     Attributes
     ----------
@@ -243,6 +243,7 @@ def _places(source: str, name: str) -> dict[tuple[str, int], str]:
 
 
 def cache_folder() -> Path:
+    """The folder of all that is compiled: $MINIDL_CACHE, or .cache/minidl in one's home."""
     return Path(os.environ.get("MINIDL_CACHE") or Path.home() / ".cache" / "minidl")
 
 

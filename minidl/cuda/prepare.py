@@ -19,15 +19,17 @@ from minidl.cuda.arguments import FROM_NHWC, LARGEST, TO_NHWC, convert, refused
 from minidl.cuda.source import Kernel, shipped
 from minidl.errors import ArgumentError, message
 
-GRID = (LARGEST, 65535, 65535)
-BLOCK = (1024, 1024, 64)
-"""The limits of CUDA along x, y and z."""
+GRID, BLOCK = (LARGEST, 65535, 65535), (1024, 1024, 64)
+"""CUDA's largest numbers of blocks in a grid, and of threads in a block, along x, y and z."""
 
 THREADS = 1024
-"""Of a block, at most."""
+"""CUDA's largest number of threads in a block."""
+
+WARP = 32
+"""Threads of a warp, which go in step."""
 
 SHARED = 227 * 1024
-"""Bytes of shared memory of a block, at most (GPUs since sm_90)."""
+"""The most bytes of shared memory that a block may have (GPUs since sm_90)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,10 @@ def prepare(
     kernel: str | Kernel, grid: Any, block: Any, shared: int, arguments: Mapping[str, Any]
 ) -> Launch:
     """Check and convert what ``launch`` is given, and run nothing."""
-    if isinstance(kernel, str):
-        kernel = _named(kernel)
+    kernel, most = _named(kernel), largest_block(kernel)
     grid = _extent(kernel, "grid", grid, GRID)
-    block = _extent(kernel, "block", block, BLOCK)
-    threads, most = math.prod(block), min(kernel.threads or THREADS, THREADS)
+    block = _extent(kernel, "block", most if block is None else block, BLOCK)
+    threads = math.prod(block)
     if threads > most:
         raise refused(
             kernel, f"a block of {threads} threads is too large", f"block is {block}",
@@ -81,8 +82,18 @@ def prepare(
     return Launch(kernel, real, grid, block, int(shared), values)
 
 
+def largest_block(kernel: str | Kernel) -> int:
+    """The most threads that a block of a kernel may have."""
+    return min(_named(kernel).threads or THREADS, THREADS)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """The quotient of two integers, rounded up."""
+    return -(-a // b)
+
+
 def empty_nhwc(xp: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array (N, C, H, W) not filled in, channels last in memory."""
+    """A new array (N, C, H, W), not filled in, channels last in memory."""
     n, c, h, w = shape
     return xp.empty((n, h, w, c), dtype).transpose(FROM_NHWC)
 
@@ -92,13 +103,15 @@ def is_nhwc(x: Array) -> bool:
     return x.transpose(TO_NHWC).flags.c_contiguous and not x.flags.c_contiguous
 
 
-def _named(name: str) -> Kernel:
-    kernel = shipped().get(name)
-    if kernel is None:
-        near = difflib.get_close_matches(name, shipped(), 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "yours are kernels_of(path)[name]."
-        raise ArgumentError(message(f"launch: no kernel is called {name!r}", hint=hint))
-    return kernel
+def _named(kernel: str | Kernel) -> Kernel:
+    """Find the kernel of a name; a kernel stays as it is."""
+    if isinstance(kernel, Kernel):
+        return kernel
+    if kernel in shipped():
+        return shipped()[kernel]
+    near = difflib.get_close_matches(kernel, shipped(), 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "yours are kernels_of(path)[name]."
+    raise ArgumentError(message(f"launch: no kernel is called {kernel!r}", hint=hint))
 
 
 def _extent(kernel: Kernel, what: str, value: Any, limits: tuple[int, ...]) -> tuple[int, int, int]:

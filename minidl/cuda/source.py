@@ -1,4 +1,4 @@
-"""What a .cu file says about its kernels: names, parameters, structs, the files it includes.
+"""What a .cu file says about its kernels: names, parameters, structs, constants, included files.
 
     extern "C" __global__ void __launch_bounds__(256) scale(const real* __restrict__ x, int N)
 
@@ -10,9 +10,11 @@ refuses what it cannot read.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -118,7 +120,7 @@ _KERNEL = re.compile(
 
 
 def folder() -> Path:
-    """Where the kernels lie: kernels/ of the repository, or ``minidl.kernels`` once installed."""
+    """The folder of the kernels: kernels/ of the repository, ``minidl.kernels`` once installed."""
     return top_folder("kernels")
 
 
@@ -130,7 +132,7 @@ def shipped() -> dict[str, Kernel]:
 
 
 def kernels_of(source: Path | str | Source) -> dict[str, Kernel]:
-    """The kernels of a .cu file, by name, in the order of the file.
+    """Read the kernels of a .cu file, by name, in the order of the file.
 
     Parameters
     ----------
@@ -150,10 +152,17 @@ def kernels_of(source: Path | str | Source) -> dict[str, Kernel]:
     >>> kernels_of(text)["scale"].parameters[2]
     Parameter(name='by', type='float', pointer=False, const=False, layout='NCHW', restrict=False)
     """
-    return dict(_kernels_of(source if isinstance(source, Source) else _source(source)))
+    return dict(_kernels_of(source if isinstance(source, Source) else source_of(source)))
 
 
-def _source(source: Path | str) -> Source:
+def source_of(source: Path | str) -> Source:
+    """Read a .cu file, by its path, or take the text itself.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such file.
+    """
     if isinstance(source, str) and re.search(r"[\n({]", source):  # no path, then
         return Source(Path("text.cu"), source)
     path = Path(source)
@@ -225,7 +234,7 @@ def _parameter(where: str, declaration: str) -> Parameter:
 
 
 def without_comments(text: str) -> str:
-    """The same text with blanks for comments: every character keeps its place.
+    """Put blanks in the place of comments, so that every character keeps its place.
 
     Examples
     --------
@@ -246,7 +255,7 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)".*$', re.MULTILINE
 
 @lru_cache(maxsize=256)
 def whole_text(source: Source) -> str:
-    """The text with the files that it includes by "name" in place, each at most once.
+    """Put the files that a text includes by "name" in their places, each at most once.
 
     ``#line`` keeps every line's file and number. A compiler then needs no folder of headers,
     and the text is all that its result depends on. Includes by <name>, and of files that are
@@ -282,7 +291,7 @@ def _header(name: str, beside: Path) -> Path | None:
 
 @lru_cache(maxsize=256)
 def struct_of(source: Source, name: str, real: str) -> np.dtype:
-    """A struct that the source declares, as C lays it out: a dtype with named fields.
+    """Read a struct that the source declares, as a dtype with named fields, laid out as by C.
 
     Raises
     ------
@@ -313,3 +322,53 @@ def struct_of(source: Source, name: str, real: str) -> np.dtype:
             )
         fields += [(field.strip(), kind) for field in declared[2].split(",")]
     return np.dtype(fields, align=True)
+
+
+# --- constants ---
+
+_CONSTANTS = re.compile(r"^[ \t]*constexpr\s+int\s+([^;]+);", re.MULTILINE)
+_ARITHMETIC = re.compile(r"(?:[\w\s()+*/%-]|<<|>>)+")
+
+
+@lru_cache(maxsize=256)
+def constants(source: Source, real: Any = np.float32) -> Mapping[str, int]:
+    """Read the numbers that a file, or one that it includes, calls ``constexpr int NAME = ...;``.
+
+    Launchers take from here what a kernel and its launch must agree on, such as the size of a
+    tile. A number may be computed from numbers before it, and from ``sizeof``. Names that depend
+    on the parameters of a template, or mean several numbers, are left out.
+
+    Parameters
+    ----------
+    source : Source
+    real : dtype
+        What ``real`` means.
+
+    Examples
+    --------
+    >>> text = "constexpr int SIDE = 16, THREADS = SIDE * SIDE, PACK = 16 / sizeof(real);"
+    >>> dict(constants(source_of(text)))
+    {'SIDE': 16, 'THREADS': 256, 'PACK': 4}
+    """
+    found: dict[str, int | None] = {}
+    for declaration in _CONSTANTS.finditer(without_comments(whole_text(source))):
+        for part in declaration[1].split(","):
+            name, _, expression = (word.strip() for word in part.partition("="))
+            value = _computed(expression, found, np.dtype(real))
+            found[name] = value if found.get(name, value) == value else None
+    return MappingProxyType({name: n for name, n in found.items() if n is not None})
+
+
+def _computed(
+    expression: str, known: Mapping[str, int | None], real: np.dtype[Any]
+) -> int | None:
+    """The value of an expression in whole numbers; None where it holds anything else."""
+    text = expression
+    for name, dtype in (*DTYPES.items(), ("real", real)):
+        text = text.replace(f"sizeof({name})", str(dtype.itemsize))
+    if not _ARITHMETIC.fullmatch(text):
+        return None
+    try:  # on names and signs alone, C++ and Python differ in the name of whole division
+        return int(eval(text.replace("/", "//"), {"__builtins__": {}}, dict(known)))
+    except (NameError, SyntaxError, TypeError):
+        return None

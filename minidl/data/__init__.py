@@ -3,7 +3,8 @@
 from minidl.data import transforms
 from minidl.data.dataset import ArrayDataset, Dataset, Subset, random_split, shuffled_rounds
 from minidl.data.drawn.cells import cell_images
-from minidl.data.drawn.chairs import TransformedChairs, chair_images
+from minidl.data.drawn.chair_transforms import TransformedChairs
+from minidl.data.drawn.chairs import chair_images
 from minidl.data.drawn.scenes import street_scenes
 from minidl.data.drawn.slices import ct_slices
 from minidl.data.drawn.stereo import StereoScenes, stereo_scenes

@@ -13,7 +13,11 @@ from minidl.errors import ArgumentError, ShapeError, message
 
 Example = tuple[Any, ...]
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-"""Changes an array; what it draws comes from the generator it is given."""
+"""A change of an array, (array, rng) -> array; what it draws comes from ``rng``."""
+JointTransform = Callable[
+    [np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]
+]
+"""A change of two arrays together: an image and its labels, or the views of a stereo pair."""
 
 
 class Dataset:
@@ -127,12 +131,12 @@ class Subset(Dataset):
 
 
 def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> list[Subset]:
-    """Disjoint random subsets.
+    """Split a dataset into disjoint random subsets.
 
     Parameters
     ----------
     lengths : sequence of int, or of fractions that add up to 1
-        Of fractions, what rounding leaves over goes to the first subsets.
+        What rounding of fractions leaves over goes to the first subsets.
     seed : int
 
     Raises
@@ -156,9 +160,9 @@ def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> l
 
 
 def shuffled_rounds(dataset: Dataset, count: int, seed: int = 0) -> Subset:
-    """So many examples in random order; all of them once before any comes again.
+    """``count`` examples in random order; each comes once before any comes again.
 
-    For a training of so many steps, however large the dataset: one epoch of the result.
+    One epoch of the result is a training of so many steps, however large the dataset.
 
     Parameters
     ----------

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+"""Endings of the names of image files."""
 MODES = {"RGB": 3, "L": 1}
+"""Number of channels of each mode."""
 
 # `catch_warnings` changes what all threads share: two at a time would undo each other.
 _opening = Lock()
@@ -27,7 +29,7 @@ _opening = Lock()
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Image]:
-    """Pillow's image, silently: it warns of large ones, about which the readers decide."""
+    """Open Pillow's image of a file, without its warning of large ones: readers decide on them."""
     from PIL import Image
 
     with _opening, warnings.catch_warnings():
@@ -40,7 +42,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image]:
 def read_image(
     path: str | os.PathLike[str], mode: str = "RGB", max_pixels: int = 100_000_000
 ) -> np.ndarray:
-    """An image file as float32 in [0, 1], (C, H, W).
+    """Read an image file as float32 in [0, 1], (C, H, W).
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ Batch = tuple[Any, ...]
 
 
 class DataLoader:
-    """Iterating gives an epoch's batches, tuples of Tensors (N, ...).
+    """An iterable over an epoch's batches, tuples of Tensors (N, ...).
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class DataLoader:
     prefetch : int
         Batches that each worker may be ahead of the one handed out.
     seed : int
-        Of the order and of the transforms; independent of ``manual_seed``.
+        Seed of the order and of the transforms; independent of ``manual_seed``.
     collate : callable, optional
         Makes a batch of a list of examples; default: each part stacked.
     device : {"cpu", "cuda"}
@@ -48,7 +48,7 @@ class DataLoader:
     Attributes
     ----------
     epoch : int
-        Epochs that have been gone through.
+        Number of epochs gone through.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class DataLoader:
 
 
 def _moved(batch: Any, device: str) -> Any:
-    """The batch with its Tensors on a device; a ``collate`` may have made anything of it."""
+    """The batch with its Tensors on a device, whatever ``collate`` has made of it."""
     if isinstance(batch, Tensor):
         return batch.to(device) if batch.device != device else batch
     if type(batch) in (tuple, list):

@@ -17,7 +17,7 @@ Rng = np.random.Generator
 
 
 class Compose:
-    """Several transforms, one after the other: ``Compose(first, second)``."""
+    """Apply several transforms, one after the other: ``Compose(first, second)``."""
 
     def __init__(self, *transforms: Transform):
         if not all(callable(t) for t in transforms):
@@ -37,7 +37,7 @@ class Compose:
 
 
 class ToFloat:
-    """uint8 pixels (H, W) or (H, W, C) to float32 in [0, 1], (C, H, W)."""
+    """Turn uint8 pixels (H, W) or (H, W, C) into float32 in [0, 1], (C, H, W)."""
 
     def __call__(self, x: np.ndarray, rng: Rng) -> np.ndarray:
         if x.dtype != np.uint8 or x.ndim not in (2, 3):
@@ -49,7 +49,7 @@ class ToFloat:
 
 
 class Normalize:
-    """(x - mean) / std, with one number per channel or for all."""
+    """Compute (x - mean) / std, with one number per channel or for all."""
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]):
         self.mean = np.asarray(mean, np.float32).reshape(-1, 1, 1)
@@ -72,7 +72,7 @@ class Normalize:
 
 
 class RandomHorizontalFlip:
-    """Left and right exchanged, with probability p."""
+    """Exchange left and right with probability p."""
 
     def __init__(self, p: float = 0.5):
         self.p = _probability("RandomHorizontalFlip", p)
@@ -82,7 +82,7 @@ class RandomHorizontalFlip:
 
 
 class RandomCrop:
-    """A window of a given size, in pixels, from the image framed by ``padding`` zeros."""
+    """Cut a random window, its size in pixels, from the image framed by ``padding`` zeros."""
 
     def __init__(self, size: int | tuple[int, int], padding: int | tuple[int, int] = 0):
         self.size = pair("RandomCrop: size", size, 1)
@@ -96,7 +96,7 @@ class RandomCrop:
 
 
 class CenterCrop:
-    """The window in the middle."""
+    """Cut a window, its size in pixels, from the middle of the image."""
 
     def __init__(self, size: int | tuple[int, int]):
         self.size = pair("CenterCrop: size", size, 1)
@@ -119,7 +119,7 @@ def _free(who: str, x: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
 
 
 class Resize:
-    """To (H, W) pixels, by Pillow's antialiased bilinear filter, for float images."""
+    """Resize float images to (H, W) pixels by Pillow's antialiased bilinear filter."""
 
     def __init__(self, size: int | tuple[int, int]):
         self.size = pair("Resize: size", size, 1)
@@ -140,7 +140,7 @@ class Resize:
 
 
 class GaussianNoise:
-    """Adds independent Gaussian noise to a float image."""
+    """Add independent Gaussian noise to a float image."""
 
     def __init__(self, std: float):
         if not std >= 0:
@@ -153,7 +153,7 @@ class GaussianNoise:
 
 
 class MaskNoise:
-    """Sets each pixel to 0 with probability p (Vincent et al. 2008, section 3)."""
+    """Set each pixel to 0 with probability p (Vincent et al. 2008, section 3)."""
 
     def __init__(self, p: float):
         self.p = _probability("MaskNoise", p)
@@ -169,7 +169,7 @@ def _probability(who: str, p: float) -> float:
 
 
 def _floats(who: str, x: np.ndarray) -> None:
-    """Integers would cut off the fractions of the result."""
+    """Refuse integers, which would cut off the fractions of the result."""
     if x.dtype.kind != "f":
         raise DtypeError(
             message(f"{who}: needs floats, received {x.dtype}", hint="put ToFloat() before it.")

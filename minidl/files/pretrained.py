@@ -28,6 +28,7 @@ from minidl.files.whole import Pathlike, replacing
 from minidl.nn import LoadReport, Module
 
 SOURCE = "https://download.pytorch.org/models/"
+"""The address of torchvision's weight files."""
 
 FILES = {
     "vgg16": "vgg16-397923af.pth",
@@ -37,7 +38,7 @@ FILES = {
     "resnet18": "resnet18-f37072fd.pth",
     "resnet34": "resnet34-b627a593.pth",
 }
-"""The file of each network, trained on ImageNet."""
+"""The name of each network's weight file, trained on ImageNet."""
 
 _PREFIX = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
@@ -87,14 +88,14 @@ def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str =
     Parameters
     ----------
     model : Module
-        Its ``pretrained`` becomes True.
+        The model; its ``pretrained`` becomes True.
     path : str or path
         If its name ends with ``-`` and a SHA-256 prefix, this is verified first.
     strict : bool
         Whether all names must agree. Counters of batches, which files from before
         PyTorch 0.4.1 lack, may always be missing.
     part : str
-        Where in the file the weights are, as in ``"state_dict"``, if it holds more.
+        The part of the file that holds the weights, such as ``"state_dict"``; all by default.
 
     Returns
     -------
@@ -140,12 +141,12 @@ def download(name: str, folder: Pathlike) -> Path:
     name : str
         One of ``FILES``.
     folder : str or path
-        Where it is kept.
+        The folder to keep it in.
 
     Returns
     -------
     Path
-        Of the file, for ``load_weights``.
+        The file, for ``load_weights``.
 
     Raises
     ------

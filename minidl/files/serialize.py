@@ -17,7 +17,6 @@ import math
 import os
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,10 +29,17 @@ from minidl.files import torch_files
 from minidl.files.whole import Pathlike, replacing
 
 _CHECKSUM = "minidl.crc32"
+"""The name in the metadata under which the file's checksum stands."""
+
 _SKELETON = "minidl.tree"
+"""The name in the metadata under which a tree's skeleton stands."""
+
 _ARRAY = "$array"
+"""The key in a skeleton that stands for an array, whose name is its value."""
+
 _DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
            "float16", "float32", "float64", "complex64")
+"""The dtypes of NumPy that a safetensors file can hold."""
 
 
 # --- arrays ---
@@ -51,7 +57,7 @@ def save_arrays(
         NumPy or CuPy arrays of any shape and memory layout; of booleans, integers,
         floating-point numbers or complex64.
     metadata : mapping of str to str, optional
-        Kept in the header; ``load_metadata`` reads it.
+        Notes for the header; ``load_metadata`` reads them.
 
     Raises
     ------
@@ -71,7 +77,7 @@ def save_arrays(
 
 
 def load_arrays(path: Pathlike) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, by name.
+    """Read the arrays of a safetensors file, by name.
 
     Raises
     ------
@@ -82,7 +88,13 @@ def load_arrays(path: Pathlike) -> dict[str, np.ndarray]:
 
 
 def load_metadata(path: Pathlike) -> dict[str, str]:
-    """The metadata that ``save_arrays`` was given; raises as ``load_arrays`` does."""
+    """Read the metadata that ``save_arrays`` was given.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, damaged, or not a safetensors file.
+    """
     return _read(path)[1]
 
 
@@ -111,7 +123,7 @@ def _storable(name: Any, array: Any) -> np.ndarray:
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], notes: Mapping[str, str]) -> str:
-    """CRC-32 of everything in a file: the format itself would not notice a flipped bit."""
+    """The CRC-32 of all of a file, whose format would not notice a flipped bit."""
     crc = zlib.crc32(json.dumps(sorted(notes.items())).encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -173,7 +185,7 @@ def save_tree(path: Pathlike, tree: Any) -> None:
 
 
 def load_tree(path: Pathlike) -> Any:
-    """The tree that ``save_tree`` wrote.
+    """Read the tree that ``save_tree`` wrote.
 
     Raises
     ------
@@ -190,7 +202,7 @@ def load_tree(path: Pathlike) -> Any:
 
 
 def _take_apart(tree: Any, place: tuple[str, ...], arrays: dict[str, Any]) -> Any:
-    """The skeleton of a tree: what JSON can hold, arrays replaced by their names."""
+    """Move the arrays of a tree into ``arrays``, and return what is left, for JSON."""
     if is_array(tree) or isinstance(tree, np.generic):  # np.float64 is a float, too
         name = "/".join(place) or "array"
         while name in arrays or name == "__metadata__":
@@ -233,7 +245,7 @@ def _put_together(skeleton: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def load(path: Pathlike) -> Any:
-    """What a safetensors or PyTorch file (.pth, .pt) holds, told apart by their first bytes.
+    """Read a safetensors or a PyTorch file (.pth, .pt), told apart by their first bytes.
 
     Parameters
     ----------
@@ -242,8 +254,8 @@ def load(path: Pathlike) -> Any:
     Returns
     -------
     dict of arrays, or tree
-        Of a safetensors file, its arrays by name, or the tree that ``save_tree`` wrote.
-        Of a PyTorch file, what ``torch.save`` was given: tensors as arrays (bfloat16 as
+        The arrays of a safetensors file by name, or the tree that ``save_tree`` wrote.
+        What ``torch.save`` was given, of a PyTorch file: tensors as arrays (bfloat16 as
         float32; those that shared memory do so here), OrderedDict as dict.
 
     Raises
@@ -271,7 +283,7 @@ def load(path: Pathlike) -> Any:
 
 
 def json_text(tree: Any, indent: int | None = None) -> str:
-    """A tree as strict JSON: NumPy numbers as numbers, arrays as lists, NaN and inf as null.
+    """Write a tree as strict JSON: arrays as lists, NaN and infinity as null.
 
     Raises
     ------
@@ -285,26 +297,10 @@ def json_text(tree: Any, indent: int | None = None) -> str:
 
 
 def write_json(path: Pathlike, tree: Any) -> None:
-    """Write a tree as a JSON file in one atomic step; see ``json_text``."""
+    """Write a tree as a file of strict JSON, in one atomic step."""
     text = json_text(tree, indent=2)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def read_json(path: Pathlike) -> Any:
-    """What a JSON file holds.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _unusable(path, "no such file") from None
-    except (OSError, ValueError) as cause:
-        raise _unusable(path, f"not a JSON file: {cause}") from None
 
 
 def _plain(tree: Any) -> Any:

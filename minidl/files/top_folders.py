@@ -20,7 +20,7 @@ FOLDERS = ("models", "kernels", "examples")
 
 
 def top_folder(name: str) -> Path:
-    """The folder of this name, in an installed package or at the top of the checkout."""
+    """Find the folder of this name, in an installed package or at the top of the checkout."""
     installed = PACKAGE / name
     return installed if installed.is_dir() else PACKAGE.parent / name
 
@@ -32,7 +32,7 @@ class TopFolders:
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The place of a module, if it is one of ``FOLDERS``."""
+        """Find a module, if it is one of ``FOLDERS``."""
         package, _, folder = name.rpartition(".")
         if package != "minidl" or folder not in FOLDERS:
             return None

@@ -14,7 +14,7 @@ Pathlike = str | os.PathLike[str]
 
 @contextmanager
 def replacing(path: Pathlike) -> Iterator[Path]:
-    """Write a file so that it is there whole or not at all.
+    """Replace a file by what the block writes, whole or not at all.
 
     Yields the name of an empty temporary file in the target's own folder. When the
     block ends it is renamed over the target; if the block raises, it is removed and
@@ -57,7 +57,7 @@ def remove_leftovers(path: Pathlike) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the renaming itself on the disk; Windows does so unasked."""
+    """Put a renaming in this folder on the disk; Windows does so unasked."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -99,22 +99,22 @@ class LogSigmoid(Pointwise):
 
 
 def relu(x: Any) -> Tensor:
-    """max(x, 0); its slope at 0 is 0."""
+    """Take max(x, 0); its slope at 0 is 0."""
     return Relu()(x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
-    """x where positive, ``negative_slope`` * x elsewhere."""
+    """Keep x where positive, and take ``negative_slope`` * x elsewhere."""
     return LeakyRelu(negative_slope)(floating(x))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Tensor:
-    """x where positive, alpha * (e^x - 1) elsewhere."""
+    """Keep x where positive, and take alpha * (e^x - 1) elsewhere."""
     return Elu(alpha)(floating(x))
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
-    """x times the normal distribution function of x, or its ``"tanh"`` approximation.
+    """Multiply x by the normal distribution function of x, or its ``"tanh"`` approximation.
 
     Source: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
     """
@@ -132,20 +132,20 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^(beta x)) / beta, and x itself where beta x exceeds ``threshold``."""
+    """Take log(1 + e^(beta x)) / beta, and x itself where beta x exceeds ``threshold``."""
     return Softplus(beta, threshold)(floating(x))
 
 
 def sigmoid(x: Any) -> Tensor:
-    """1 / (1 + e^-x)."""
+    """Take 1 / (1 + e^-x)."""
     return Sigmoid()(floating(x))
 
 
 def tanh(x: Any) -> Tensor:
-    """Hyperbolic tangent."""
+    """Take the hyperbolic tangent."""
     return Tanh()(floating(x))
 
 
 def logsigmoid(x: Any) -> Tensor:
-    """log(sigmoid(x)), exact where sigmoid itself would round to 0."""
+    """Take log(sigmoid(x)), exact where sigmoid itself would round to 0."""
     return LogSigmoid()(floating(x))

@@ -8,7 +8,8 @@ each is the others' derivative, to every order, and there is one geometry
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, ClassVar
 
 from minidl.compute import reference
 from minidl.compute.arrays import Array
@@ -16,7 +17,7 @@ from minidl.compute.dispatch import run
 from minidl.compute.windows import Windows, transposed_windows, windows_over
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.shape import reshape, unsqueeze
-from minidl.kinds import Bilinear
+from minidl.kinds import Bilinear, Corner
 from minidl.tensor import Tensor, as_tensor, match
 
 Ints = int | tuple[int, int]
@@ -27,6 +28,8 @@ class Conv2d(Bilinear):
 
     h = i stride + k dilation - padding, and likewise w from j and l.
     """
+
+    names: ClassVar = {"y": "Conv2d", "x": "ConvTranspose2d", "w": "Conv2dWeight"}
 
     def __init__(self, windows: Windows, groups: int):
         self.windows, self.groups = windows, groups
@@ -79,12 +82,13 @@ def conv2d(
     Bilinear. N O I J C K L / groups multiplications; either gradient costs as many.
     """
     x, weight = match(x, weight)
-    if x.ndim == 3:
+    if x.data.ndim == 3:
         y = conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups)
         return reshape(y, y.shape[1:])
     _check_axes("conv2d", x, weight)
-    _check_groups("conv2d", groups, O=weight.shape[0], C=x.shape[1])
-    if weight.shape[1] * groups != x.shape[1]:
+    (_, c, *image), (o, each, *kernel) = x.data.shape, weight.data.shape
+    _check_groups("conv2d", groups, O=o, C=c)
+    if each * groups != c:
         raise ShapeError(
             message(
                 "conv2d: x and weight disagree on the number of channels C",
@@ -94,9 +98,21 @@ def conv2d(
                 hint="weight.shape[1] must equal x.shape[1] / groups.",
             )
         )
-    windows = windows_over("conv2d", x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    y = Conv2d(windows, groups).corner("y")(x, weight)
-    return _biased("conv2d", y, bias)
+    settings = (*image, *kernel, stride, padding, dilation, groups)
+    try:
+        corner = _convolution(*settings)
+    except TypeError:  # a setting given as a list, or one that is refused
+        corner = _convolution.__wrapped__(*settings)
+    return _biased("conv2d", corner(x, weight), bias)
+
+
+@lru_cache(maxsize=1024, typed=True)  # asked at every step
+def _convolution(
+    h: int, w: int, k: int, l: int, stride: Ints, padding: Ints | str, dilation: Ints, groups: int
+) -> Corner:
+    """The op that convolves images (h, w) by windows (k, l)."""
+    windows = windows_over("conv2d", (h, w), (k, l), stride, padding, dilation)
+    return Conv2d(windows, groups).corner("y")
 
 
 def conv_transpose2d(
@@ -156,15 +172,29 @@ def conv_transpose2d(
                 hint="weight.shape[0] must equal x.shape[1].",
             )
         )
+    sizes = (*x.data.shape[2:], *weight.data.shape[2:])
+    settings = (*sizes, stride, padding, output_padding, dilation, groups)
+    try:
+        corner = _transposition(*settings)
+    except TypeError:  # a setting given as a list, or one that is refused
+        corner = _transposition.__wrapped__(*settings)
+    return _biased("conv_transpose2d", corner(weight, x), bias)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _transposition(
+    i: int, j: int, k: int, l: int, stride: Ints, padding: Ints, output_padding: Ints,
+    dilation: Ints, groups: int,
+) -> Corner:
+    """The op that paints windows (k, l) at (i, j) places."""
     windows = transposed_windows(
-        "conv_transpose2d", x.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation
+        "conv_transpose2d", (i, j), (k, l), stride, padding, output_padding, dilation
     )
-    y = Conv2d(windows, groups).corner("x")(weight, x)
-    return _biased("conv_transpose2d", y, bias)
+    return Conv2d(windows, groups).corner("x")
 
 
 def _check_axes(who: str, x: Tensor, weight: Tensor) -> None:
-    if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape[2:]:
+    if x.data.ndim != 4 or weight.data.ndim != 4 or 0 in weight.data.shape[2:]:
         raise ShapeError(
             message(
                 f"{who}: x must have the axes (N, C, H, W) or (C, H, W), and weight four axes",
@@ -188,7 +218,7 @@ def _biased(who: str, y: Tensor, bias: Any) -> Tensor:
     if bias is None:
         return y
     bias = as_tensor(bias)
-    if bias.shape != y.shape[1:2]:
+    if bias.data.shape != y.data.shape[1:2]:
         raise ShapeError(
             message(
                 f"{who}: bias needs one number per output channel O",
@@ -196,4 +226,4 @@ def _biased(who: str, y: Tensor, bias: Any) -> Tensor:
                 f"bias has shape {bias.shape}",
             )
         )
-    return y + reshape(bias, (-1, 1, 1))
+    return y + reshape(bias, (*bias.shape, 1, 1))

@@ -14,7 +14,7 @@ from minidl.tensor import Tensor, as_tensor
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Each element 0 with probability p, else divided by 1 - p.
+    """Set each element to 0 with probability p, else divide it by 1 - p.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
 
 
 def dropout2d(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
-    """Whole channels of an image, (N, C, H, W), 0 with probability p.
+    """Set whole channels of an image, (N, C, H, W), to 0 with probability p.
 
     Source: Tompson et al. 2015, "Efficient object localization using
     convolutional networks", section 3.2.

@@ -12,7 +12,7 @@ from minidl.tensor import Tensor, as_tensor
 
 
 def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
-    """Rows of a table: (...) , (V, D) -> (..., D).
+    """Read rows of a table: (...) , (V, D) -> (..., D).
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
 
 
 def one_hot(indices: Any, num_classes: int = -1) -> Tensor:
-    """1 at the index, 0 elsewhere: (...) -> (..., num_classes) of int64; carries no gradient.
+    """Write 1 at the index, 0 elsewhere, (...) -> (..., num_classes) of int64, without gradient.
 
     ``num_classes=-1`` means one more than the largest index.
     """

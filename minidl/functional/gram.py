@@ -35,7 +35,7 @@ class Inner(Bilinear):
 
 
 def gram_matrix(x: Any, normalize: bool = False) -> Tensor:
-    """Products of channels, summed over the image.
+    """Multiply channels with each other, summed over the image.
 
     (N, C, H, W) -> (N, C, C)
 
@@ -57,7 +57,7 @@ def gram_matrix(x: Any, normalize: bool = False) -> Tensor:
 
 
 def total_variation(x: Any, power: float = 1.0) -> Tensor:
-    """Differences of neighbouring pixels, |d| ** power, summed over each image.
+    """Sum the differences of neighbouring pixels, |d| ** power, over each image.
 
     (N, C, H, W) -> (N,)
 

@@ -50,7 +50,7 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> Tensor:
-    """The image's values at given points.
+    """Read the image at given points.
 
     (N, C, H, W), (N, I, J, 2) -> (N, C, I, J)
 
@@ -103,12 +103,12 @@ def grid_sample(
 
 
 def _pixels(g: Tensor, size: int, corners: bool) -> Tensor:
-    """From [-1, 1] to pixels."""
+    """Map [-1, 1] to pixels."""
     return (g + 1) * ((size - 1) / 2) if corners else (g + 1) * (size / 2) - 0.5
 
 
 def _near(p: Tensor, mode: str) -> tuple[list[Tensor], list[Tensor]]:
-    """The whole pixels near a coordinate, and the weight of each."""
+    """Find the whole pixels near a coordinate, and the weight of each."""
     xp = xp_of(p.data)
     if mode == "nearest":
         return [Tensor(xp.rint(p.data))], [Tensor(xp.ones_like(p.data))]
@@ -121,7 +121,7 @@ def _near(p: Tensor, mode: str) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _cubic(distance: Tensor, near: bool, a: float = -0.75) -> Tensor:
-    """Keys' kernel, on its near piece (|distance| <= 1) or its far one."""
+    """Evaluate Keys' kernel, on its near piece (|distance| <= 1) or its far one."""
     x = abs(distance)
     if near:
         return ((a + 2) * x - (a + 3)) * x * x + 1
@@ -129,7 +129,7 @@ def _cubic(distance: Tensor, near: bool, a: float = -0.75) -> Tensor:
 
 
 def _outside(p: Tensor, size: int, padding_mode: str, corners: bool) -> Tensor:
-    """Coordinates brought into the image, unless what is outside is zero."""
+    """Bring coordinates into the image, unless what is outside is zero."""
     if padding_mode == "zeros":
         return p
     if padding_mode == "reflection":
@@ -139,7 +139,7 @@ def _outside(p: Tensor, size: int, padding_mode: str, corners: bool) -> Tensor:
 
 
 def _reflected(p: Tensor, low: float, high: float) -> Tensor:
-    """Coordinates folded into [low, high], as between two mirrors."""
+    """Fold coordinates into [low, high], as between two mirrors."""
     span = high - low
     if span == 0:
         return p * 0
@@ -150,7 +150,7 @@ def _reflected(p: Tensor, low: float, high: float) -> Tensor:
 
 
 def _place(row: Array, column: Array, h: int, w: int) -> tuple[Array, Array]:
-    """Flat places of whole coordinates, and 1 where they are inside, 0 where not."""
+    """Return flat places of whole coordinates, and 1 where they are inside, 0 where not."""
     xp = xp_of(row)
     inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
     # NaN and infinity are not inside; they must become some place before casting.
@@ -180,7 +180,7 @@ def _check(x: Tensor, grid: Tensor, mode: str, padding_mode: str) -> None:
 
 
 def affine_grid(theta: Any, size: tuple[int, ...], align_corners: bool | None = None) -> Tensor:
-    """The points that an affine map sends the pixels of the output to.
+    """Lay a grid: the points that an affine map sends the pixels of the output to.
 
     (N, 2, 3) -> (N, I, J, 2), for ``grid_sample``
 
@@ -211,7 +211,7 @@ def affine_grid(theta: Any, size: tuple[int, ...], align_corners: bool | None = 
 
 
 def _centres(count: int, corners: bool, xp: Any) -> Array:
-    """The pixels' centres, from -1 to 1."""
+    """Place the pixels' centres, from -1 to 1."""
     if corners:
         return xp.linspace(-1, 1, count) if count > 1 else xp.zeros(1)
     return (2 * xp.arange(count) + 1) / count - 1

@@ -48,7 +48,7 @@ class Gather(Linear):
 
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """x[index], with slices, integers, None, ``...``, integer arrays and bool arrays."""
+    """Read x[index], with slices, integers, None, ``...``, integer arrays and bool arrays."""
     x = as_tensor(x)
     parts = index if isinstance(index, tuple) else (index,)
     plain = tuple(p.data if isinstance(p, Tensor) else p for p in parts)
@@ -72,7 +72,7 @@ def getitem(x: Any, index: Any) -> Tensor:
 
 
 def take(x: Any, indices: Any, axis: int) -> Tensor:
-    """Rows of x along one axis, in the order (and number) of ``indices``."""
+    """Read rows of x along one axis, in the order (and number) of ``indices``."""
     x = as_tensor(x)
     places = xp_of(x.data).asarray(as_tensor(indices).data)
     return Gather(x.shape, (*[slice(None)] * (axis % x.ndim), places))(x)
@@ -102,7 +102,7 @@ class TakeAlong(Linear):
 
 
 def take_along_axis(x: Any, index: Any, axis: int) -> Tensor:
-    """For each element of ``index``, the element of x at that place along ``axis``.
+    """Read, for each element of ``index``, the element of x at that place along ``axis``.
 
     ``index`` has the shape of x, save along ``axis``. (PyTorch calls it gather.)
     """

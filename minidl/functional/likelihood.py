@@ -35,7 +35,7 @@ class BernoulliLogLikelihood(Pointwise):
 
 
 def bernoulli_log_likelihood(x: Any, logits: Any) -> Tensor:
-    """log p(x) of pixels that are 1 with probability sigmoid(logits).
+    """Take log p(x) of pixels that are 1 with probability sigmoid(logits).
 
     x may lie between 0 and 1 (grey pixels); then this is minus the cross-entropy.
     """
@@ -44,7 +44,7 @@ def bernoulli_log_likelihood(x: Any, logits: Any) -> Tensor:
 
 
 def gaussian_log_likelihood(x: Any, mean: Any, log_var: Any) -> Tensor:
-    """log N(x; mean, exp(log_var)), of the logarithm of the variance."""
+    """Take log N(x; mean, exp(log_var)), from the logarithm of the variance."""
     x, mean, log_var = match(x, mean, log_var)
     return -0.5 * (math.log(2 * math.pi) + log_var + square(x - mean) * exp(-log_var))
 
@@ -52,7 +52,7 @@ def gaussian_log_likelihood(x: Any, mean: Any, log_var: Any) -> Tensor:
 def gaussian_kl(
     mean: Any, log_var: Any, prior_mean: Any = 0.0, prior_log_var: Any = 0.0
 ) -> Tensor:
-    """KL(N(mean, exp(log_var)) || N(prior_mean, exp(prior_log_var))), per dimension.
+    """Take KL(N(mean, exp(log_var)) || N(prior_mean, exp(prior_log_var))), per dimension.
 
     Against the standard normal: (mean^2 + exp(log_var) - log_var - 1) / 2.
     """

@@ -73,13 +73,13 @@ def _bounded_log(p: Array) -> Array:
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """(x - target)^2."""
+    """Square the difference, (x - target)^2."""
     x, target = _pair("mse_loss", x, target)
     return _reduced("mse_loss", square(x - target), reduction)
 
 
 def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """|x - target|."""
+    """Take the size of the difference, |x - target|."""
     x, target = _pair("l1_loss", x, target)
     return _reduced("l1_loss", abs(x - target), reduction)
 
@@ -140,7 +140,7 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Tensor:
-    """The cross-entropy of targets and sigmoid(x), from the logits x.
+    """Take the cross-entropy of targets and sigmoid(x), from the logits x.
 
     ``pos_weight`` multiplies the part of positive targets.
     """
@@ -163,7 +163,7 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """-log softmax(x) at the target class.
+    """Take -log softmax(x) at the target class.
 
     (N, C, ...), (N, ...) -> ()
 
@@ -208,7 +208,7 @@ def cross_entropy(
 def nll_loss(
     x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
-    """-x at the target class, for log-probabilities x; see ``cross_entropy``."""
+    """Take -x at the target class, for log-probabilities x; see ``cross_entropy``."""
     x, target = as_tensor(x), as_tensor(target)
     loss, share, _ = _picked(x, target, weight, ignore_index)
     return _class_mean("nll_loss", loss, share, reduction)
@@ -235,7 +235,7 @@ def _per_class(weight: Any, x: Tensor, axis: int) -> Tensor:
 def _picked(
     log_p: Tensor, target: Tensor, weight: Any, ignore_index: int
 ) -> tuple[Tensor, Any, Any]:
-    """The loss of each position, its share in the mean, and whether it counts."""
+    """Return the loss of each position, its share in the mean, and whether it counts."""
     axis = _class_axis("nll_loss", log_p)
     classes = log_p.shape[axis]
     if target.dtype.kind not in "iu":
@@ -269,7 +269,7 @@ def _picked(
 
 
 def _class_mean(who: str, loss: Tensor, share: Any, reduction: str) -> Tensor:
-    """As ``_reduced``, with a mean weighted by each position's share."""
+    """Reduce a loss, with a mean weighted by each position's share."""
     if reduction != "mean":
         return _reduced(who, loss, reduction)
     with np.errstate(invalid="ignore"):  # nothing counts: 0 / 0, as in PyTorch

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from minidl.compute.arrays import Array
 from minidl.errors import ShapeError, message
-from minidl.functional.shape import reshape, unsqueeze
-from minidl.kinds import Bilinear, Broadcast
+from minidl.functional.shape import Permute, reshape, unsqueeze
+from minidl.kinds import Bilinear, Broadcast, Corner
 from minidl.tensor import Tensor, match
 
 
@@ -35,8 +36,13 @@ def _summed(product: Array, shape: tuple[int, ...]) -> Array:
     return product if product.shape == shape else Broadcast(shape, product.shape).adjoint(product)
 
 
+@lru_cache(maxsize=1024)  # asked at every step
+def _product(x: tuple[int, ...], w: tuple[int, ...]) -> Corner:
+    return Matmul(x, w).corner("y")
+
+
 def matmul(x: Any, w: Any) -> Tensor:
-    """Matrix product, over leading batch axes that broadcast.
+    """Multiply matrices, over leading batch axes that broadcast.
 
     (..., A, B) @ (..., B, C) -> (..., A, C); a vector stands for a row on the
     left and for a column on the right.
@@ -47,23 +53,24 @@ def matmul(x: Any, w: Any) -> Tensor:
         If the inner sizes differ.
     """
     x, w = match(x, w)
-    if not x.ndim or not w.ndim or x.shape[-1] != w.shape[-2 if w.ndim > 1 else 0]:
+    left, right = x.data.shape, w.data.shape
+    if not left or not right or left[-1] != right[-2 if len(right) > 1 else 0]:
         raise ShapeError(
             message(
                 "matmul: the last axis of x must match the last but one of w",
                 f"x has shape {x.shape}, w has shape {w.shape}",
             )
         )
-    rows = unsqueeze(x, 0) if x.ndim == 1 else x
-    columns = unsqueeze(w, 1) if w.ndim == 1 else w
-    y = Matmul(rows.shape, columns.shape).corner("y")(rows, columns)
-    if x.ndim == 1:
+    rows = unsqueeze(x, 0) if len(left) == 1 else x
+    columns = unsqueeze(w, 1) if len(right) == 1 else w
+    y = _product(rows.data.shape, columns.data.shape)(rows, columns)
+    if len(left) == 1:
         y = reshape(y, (*y.shape[:-2], y.shape[-1]))
-    return reshape(y, y.shape[:-1]) if w.ndim == 1 else y
+    return reshape(y, y.shape[:-1]) if len(right) == 1 else y
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """Affine map of the last axis, y = x weight' + bias.
+    """Map the last axis affinely, y = x weight' + bias.
 
     (..., C) * (O, C) -> (..., O)
 
@@ -79,7 +86,8 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         If x and weight disagree on C.
     """
     x, weight = match(x, weight)
-    if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+    shape, matrix = x.data.shape, weight.data.shape
+    if not shape or len(matrix) != 2 or shape[-1] != matrix[1]:
         raise ShapeError(
             message(
                 "linear: x and weight disagree on the number of features C",
@@ -88,7 +96,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
                 hint="weight.shape[1] must equal x.shape[-1].",
             )
         )
-    rows = reshape(x, (-1 if x.size else 0, x.shape[-1])) if x.ndim != 2 else x
-    y = matmul(rows, weight.T)
+    rows = x if len(shape) == 2 else reshape(x, (-1 if x.size else 0, shape[-1]))
+    y = _product(rows.data.shape, matrix[::-1])(rows, Permute((1, 0))(weight))
     y = y if bias is None else y + bias
-    return y if x.ndim == 2 else reshape(y, (*x.shape[:-1], weight.shape[0]))
+    return y if len(shape) == 2 else reshape(y, (*shape[:-1], matrix[0]))

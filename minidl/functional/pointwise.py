@@ -9,7 +9,7 @@ have slopes themselves.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ import numpy as np
 from minidl.compute import arrays
 from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, message
-from minidl.kinds import Linear, Multiply, Pointwise
+from minidl.kinds import Corner, Linear, Multiply, Pointwise
 from minidl.tensor import Tensor, as_tensor, default_dtype, match
 
 
 def floating(x: Any) -> Tensor:
-    """The value as a Tensor of a floating dtype; integers become float32."""
+    """Make a value a Tensor of a floating dtype; integers become float32."""
     given = as_tensor(x)
     return given if given.dtype.kind == "f" else given.astype(default_dtype)
 
@@ -97,42 +97,47 @@ class Pow(Pointwise):
 
 
 def add(x: Any, y: Any) -> Tensor:
-    """x + y, element by element, with broadcasting."""
+    """Add x + y, element by element, with broadcasting."""
     return Add()(x, y)
 
 
 def sub(x: Any, y: Any) -> Tensor:
-    """x - y, element by element, with broadcasting."""
+    """Subtract x - y, element by element, with broadcasting."""
     return Sub()(x, y)
 
 
 def mul(x: Any, y: Any) -> Tensor:
-    """x * y, element by element, with broadcasting."""
+    """Multiply x * y, element by element, with broadcasting."""
     x, y = match(x, y)
-    shape = x.shape if x.shape == y.shape else np.broadcast_shapes(x.shape, y.shape)
-    return Multiply(x.shape, y.shape, shape).corner("y")(x, y)
+    return _product(x.data.shape, y.data.shape)(x, y)
+
+
+@lru_cache(maxsize=4096)  # asked by every multiplication, at every step
+def _product(x: tuple[int, ...], y: tuple[int, ...]) -> Corner:
+    shape = x if x == y else np.broadcast_shapes(x, y)
+    return Multiply(x, y, shape).corner("y")
 
 
 def div(x: Any, y: Any) -> Tensor:
-    """x / y, element by element, with broadcasting; integers become float32."""
+    """Divide x / y, element by element, with broadcasting; integers become float32."""
     x, y = match(x, y)
     return Div()(*((x, y) if "f" in (x.dtype.kind, y.dtype.kind) else (floating(x), floating(y))))
 
 
 def neg(x: Any) -> Tensor:
-    """-x."""
+    """Negate, -x."""
     return Neg()(x)
 
 
 def pow(x: Any, y: Any) -> Tensor:
-    """x ** y. A fixed exponent may be a Python number."""
+    """Raise x to the power y. A fixed exponent may be a Python number."""
     if isinstance(y, (int, float)):
         return PowNumber(y)(x)
     return Pow()(x, y)
 
 
 def square(x: Any) -> Tensor:
-    """x * x."""
+    """Square, x * x."""
     return PowNumber(2)(x)
 
 
@@ -196,13 +201,13 @@ class Abs(Pointwise):
 
 
 def abs_of(x: Array) -> Array:
-    """|x| of an array."""
+    """Take |x| of an array."""
     return xp_of(x).abs(x)
 
 
 @cache
 def _erfc_fit() -> np.ndarray:
-    """Chebyshev coefficients of erfc(x) exp(x^2) in t = 2 / (2 + x), 0 <= x <= 6.
+    """Fit Chebyshev coefficients of erfc(x) exp(x^2) in t = 2 / (2 + x), 0 <= x <= 6.
 
     NumPy has no erf. This product is smooth and never small, so a short
     polynomial reaches double precision; beyond 6, erf is 1 to all digits.
@@ -216,12 +221,12 @@ def _erfc_fit() -> np.ndarray:
 
 
 def _t_of(s: np.ndarray) -> np.ndarray:
-    """From the polynomial's [-1, 1] to t's [1/4, 1]."""
+    """Map the polynomial's [-1, 1] to t's [1/4, 1]."""
     return 0.25 + 0.375 * (s + 1)
 
 
 def erf_of(x: Array) -> Array:
-    """erf of an array."""
+    """Evaluate erf of an array."""
     xp = xp_of(x)
     size = xp.minimum(xp.abs(x.astype(np.float64)), 6.0)
     s = (2 / (2 + size) - 0.25) / 0.375 - 1
@@ -234,42 +239,42 @@ def erf_of(x: Array) -> Array:
 
 
 def exp(x: Any) -> Tensor:
-    """e ** x."""
+    """Exponentiate, e ** x."""
     return Exp()(floating(x))
 
 
 def log(x: Any) -> Tensor:
-    """Natural logarithm."""
+    """Take the natural logarithm."""
     return Log()(floating(x))
 
 
 def sqrt(x: Any) -> Tensor:
-    """Square root."""
+    """Take the square root."""
     return Sqrt()(floating(x))
 
 
 def sin(x: Any) -> Tensor:
-    """Sine, of radians."""
+    """Take the sine of radians."""
     return Sin()(floating(x))
 
 
 def cos(x: Any) -> Tensor:
-    """Cosine, of radians."""
+    """Take the cosine of radians."""
     return Cos()(floating(x))
 
 
 def erf(x: Any) -> Tensor:
-    """Error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    """Evaluate the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     return Erf()(floating(x))
 
 
 def abs(x: Any) -> Tensor:
-    """|x|; its slope at 0 is 0."""
+    """Take |x|; its slope at 0 is 0."""
     return Abs()(x)
 
 
 def sign(x: Any) -> Tensor:
-    """-1, 0 or 1; carries no gradient."""
+    """Return -1, 0 or 1; carries no gradient."""
     data = as_tensor(x).data
     return Tensor(xp_of(data).sign(data))
 
@@ -300,7 +305,7 @@ class Minimum(Pointwise):
 
 
 def _share(x: Tensor, y: Tensor) -> Tensor:
-    """1 where x is larger, 0 where y is, and half where they are equal."""
+    """Return 1 where x is larger, 0 where y is, and half where they are equal."""
     xp = xp_of(x.data)
     return Tensor(xp.heaviside(x.data - y.data, xp.asarray(0.5, x.dtype)))
 
@@ -341,17 +346,17 @@ class Where(Pointwise):
 
 
 def maximum(x: Any, y: Any) -> Tensor:
-    """The larger of x and y; equal ones share the gradient."""
+    """Take the larger of x and y; equal ones share the gradient."""
     return Maximum()(x, y)
 
 
 def minimum(x: Any, y: Any) -> Tensor:
-    """The smaller of x and y; equal ones share the gradient."""
+    """Take the smaller of x and y; equal ones share the gradient."""
     return Minimum()(x, y)
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
-    """x, raised to ``min`` and lowered to ``max``: numbers or Tensors, either may be None.
+    """Raise x to ``min`` and lower it to ``max``: numbers or Tensors, either may be None.
 
     The gradient passes where min <= x <= max.
     """
@@ -367,7 +372,7 @@ clamp = clip
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:
-    """x where ``condition`` holds, y elsewhere; all three broadcast."""
+    """Take x where ``condition`` holds and y elsewhere; all three broadcast."""
     return Where(as_tensor(condition).data.astype(bool))(x, y)
 
 
@@ -375,7 +380,7 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
 
 
 class Cast(Linear):
-    """To another dtype."""
+    """Convert to another dtype."""
 
     def __init__(self, source: np.dtype, target: np.dtype):
         self.source, self.target = source, target
@@ -388,7 +393,7 @@ class Cast(Linear):
 
 
 class Move(Linear):
-    """To another device."""
+    """Move to another device."""
 
     def __init__(self, source: str, target: str):
         self.source, self.target = source, target
@@ -401,7 +406,7 @@ class Move(Linear):
 
 
 class Clone(Linear):
-    """A copy."""
+    """Copy."""
 
     def apply(self, x: Array) -> Array:
         return x.copy()
@@ -411,7 +416,7 @@ class Clone(Linear):
 
 
 def astype(x: Any, dtype: Any) -> Tensor:
-    """The values in another dtype. Only a floating dtype carries a gradient."""
+    """Convert the values to another dtype. Only a floating dtype carries a gradient."""
     x, target = as_tensor(x), np.dtype(dtype)
     if x.dtype == target:
         return x
@@ -419,11 +424,11 @@ def astype(x: Any, dtype: Any) -> Tensor:
 
 
 def to_device(x: Any, device: str) -> Tensor:
-    """The values on ``"cpu"`` or ``"cuda"``."""
+    """Move the values to ``"cpu"`` or ``"cuda"``."""
     x = as_tensor(x)
     return x if x.device == device else Move(x.device, device)(x)
 
 
 def clone(x: Any) -> Tensor:
-    """A copy of the array; the gradient passes through."""
+    """Copy the array; the gradient passes through."""
     return Clone()(x)

@@ -26,6 +26,8 @@ Ints = int | tuple[int, int]
 class PickWindows(Linear):
     """Read one pixel per window; the adjoint puts values there, adding where two meet."""
 
+    name, adjoint_name = "MaxPool2d", "MaxUnpool2d"
+
     def __init__(self, index: Array, size: tuple[int, int]):
         self.index, self.size = index, size
 
@@ -45,7 +47,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest pixel of each window.
+    """Take the largest pixel of each window.
 
     (N, C, H, W) -> (N, C, I, J)
 
@@ -196,7 +198,7 @@ def _unpooled(
 
 
 def fixed_unpool2d(x: Any, scale: Ints = 2) -> Tensor:
-    """Each value to the top left pixel of its cell; zeros elsewhere.
+    """Put each value to the top left pixel of its cell; zeros elsewhere.
 
     (N, C, H, W) -> (N, C, H scale, W scale)
 
@@ -221,7 +223,7 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean pixel of each window.
+    """Take the mean pixel of each window.
 
     (N, C, H, W) -> (N, C, I, J)
 
@@ -265,7 +267,7 @@ def avg_pool2d(
 
 
 def adaptive_avg_pool2d(x: Any, output_size: int | tuple[int | None, int | None] | None) -> Tensor:
-    """Means over a grid of as many, nearly equal cells as the output has pixels.
+    """Take means over a grid of as many, nearly equal cells as the output has pixels.
 
     (N, C, H, W) -> (N, C, I, J), (I, J) = ``output_size``; None keeps H or W.
     """

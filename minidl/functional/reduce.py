@@ -10,9 +10,8 @@ import numpy as np
 from minidl.autograd import Op
 from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
-from minidl.functional.index import take_along_axis
 from minidl.functional.pointwise import exp, floating, sqrt, square, where
-from minidl.functional.shape import moveaxis, reshape
+from minidl.functional.shape import Permute, reshape
 from minidl.kinds import Linear
 from minidl.tensor import Tensor, as_tensor
 
@@ -20,9 +19,11 @@ Axis = int | tuple[int, ...] | None
 
 
 def axes_of(who: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes meant, sorted, counted from the front; None means all of them."""
+    """Sort the axes that are meant, counted from the front; None means all of them."""
     if axis is None:
         return tuple(range(ndim))
+    if isinstance(axis, int) and -ndim <= axis < ndim:
+        return (axis % ndim,)
     wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
     for a in wanted:
         if not -ndim <= a < ndim:
@@ -33,16 +34,33 @@ def axes_of(who: str, axis: Axis, ndim: int) -> tuple[int, ...]:
 
 
 class Sum(Linear):
-    """Add along axes, keeping them with size 1; the adjoint repeats."""
+    """Add along axes, which stay with size 1 or go; the adjoint repeats."""
 
-    def __init__(self, shape: tuple[int, ...], axes: tuple[int, ...]):
-        self.shape, self.axes = shape, axes
+    def __init__(self, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool):
+        self.shape, self.axes, self.keepdims = shape, axes, keepdims
+        self.kept = tuple([1 if a in axes else size for a, size in enumerate(shape)])
 
     def apply(self, x: Array) -> Array:
-        return x.sum(axis=self.axes, keepdims=True, dtype=x.dtype)
+        return x.sum(axis=self.axes, keepdims=self.keepdims, dtype=x.dtype)
 
     def adjoint(self, y: Array) -> Array:
-        return xp_of(y).broadcast_to(y, self.shape)
+        return xp_of(y).broadcast_to(y.reshape(self.kept), self.shape)
+
+
+class Mean(Sum):
+    """Sum along axes, divided by the number of elements that were added."""
+
+    @property
+    def share(self) -> float:
+        """1 / the number of elements; not a number where there are none."""
+        n = math.prod(self.shape[a] for a in self.axes)
+        return 1 / n if n else math.nan
+
+    def apply(self, x: Array) -> Array:
+        return super().apply(x) * x.dtype.type(self.share)
+
+    def adjoint(self, y: Array) -> Array:
+        return super().adjoint(y * y.dtype.type(self.share))
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -52,26 +70,17 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     x = as_tensor(x)
     x = x.astype(int) if x.dtype.kind == "b" else x
-    axes = axes_of("sum", axis, x.ndim)
-    return _drop(Sum(x.shape, axes)(x), axes, keepdims)
-
-
-def _drop(x: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    """Remove the axes that a reduction left with size 1, unless they are to stay."""
-    if keepdims or not axes:
-        return x
-    return reshape(x, tuple(s for a, s in enumerate(x.shape) if a not in axes))
+    return Sum(x.data.shape, axes_of("sum", axis, x.data.ndim), keepdims)(x)
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Mean along ``axis``."""
+    """Take the mean along ``axis``."""
     x = _real("mean", x)
-    n = math.prod(x.shape[a] for a in axes_of("mean", axis, x.ndim))
-    return sum(x, axis, keepdims) * (1 / n if n else math.nan)
+    return Mean(x.data.shape, axes_of("mean", axis, x.data.ndim), keepdims)(x)
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
-    """Variance along ``axis``: the sum of squared deviations over (n - correction).
+    """Take the variance along ``axis``: the sum of squared deviations over (n - correction).
 
     As in PyTorch ``correction`` is 1 by default (the unbiased estimate); NumPy's
     default is 0.
@@ -83,7 +92,7 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) 
 
 
 def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
-    """Standard deviation along ``axis``, the square root of ``var``.
+    """Take the standard deviation along ``axis``, the square root of ``var``.
 
     Where all elements are equal, the gradient is taken to be 0.
     """
@@ -105,8 +114,43 @@ def _real(who: str, x: Any) -> Tensor:
     return x
 
 
+class Extreme(Linear):
+    """Read the largest (or smallest) element of ``example`` along axes; the adjoint places.
+
+    Where it lies is found without a derivative; reading there is linear.
+    """
+
+    def __init__(self, who: str, example: Array, axes: tuple[int, ...], keepdims: bool):
+        self.who = who
+        rest = tuple([a for a in range(example.ndim) if a not in axes])
+        self.last = Permute((*rest, *axes))  # the axes that are searched come last
+        self.kept = tuple([example.shape[a] for a in rest])
+        self.searched = tuple([example.shape[a] for a in axes])
+        self.target = self.kept
+        if keepdims:
+            self.target = tuple([1 if a in axes else s for a, s in enumerate(example.shape)])
+        self.places = getattr(self._rows(example), f"arg{who}")(axis=-1)[..., None]
+
+    @property
+    def name(self) -> str:
+        return self.who.capitalize()
+
+    def _rows(self, x: Array) -> Array:
+        return self.last.apply(x).reshape(*self.kept, math.prod(self.searched))
+
+    def apply(self, x: Array) -> Array:
+        rows = self._rows(x)
+        return xp_of(x).take_along_axis(rows, self.places, -1).reshape(self.target)
+
+    def adjoint(self, y: Array) -> Array:
+        xp = xp_of(y)
+        rows = xp.zeros((*self.kept, math.prod(self.searched)), y.dtype)
+        xp.put_along_axis(rows, self.places, y.reshape(*self.kept, 1), -1)
+        return self.last.adjoint(rows.reshape(*self.kept, *self.searched))
+
+
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Largest element along ``axis``; the gradient goes to the first of equal ones.
+    """Take the largest element along ``axis``; the gradient goes to the first of equal ones.
 
     The position of the maximum is found without a gradient; picking the element
     there is linear.
@@ -115,7 +159,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Smallest element along ``axis``; the gradient goes to the first of equal ones."""
+    """Take the smallest element along ``axis``; the gradient goes to the first of equal ones."""
     return _extreme("min", x, axis, keepdims)
 
 
@@ -127,35 +171,35 @@ def _extreme(who: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
         raise ShapeError(
             message(f"{who}: no elements to choose from", f"x has shape {x.shape}, axes {axes}")
         )
-    kept = tuple(s for a, s in enumerate(x.shape) if a not in axes)
-    flat = reshape(moveaxis(x, axes, tuple(range(x.ndim - len(axes), x.ndim))), (*kept, n))
-    where = getattr(flat.data, f"arg{who}")(axis=-1)[..., None]
-    picked = take_along_axis(flat, where, -1)
-    ones = tuple(1 if a in axes else s for a, s in enumerate(x.shape))
-    return reshape(picked, ones if keepdims else kept)
+    return Extreme(who, x.data, axes, keepdims)(x)
 
 
 class LogSumExp(Op):
-    """log(sum(exp(x))) along axes, kept with size 1."""
+    """log(sum(exp(x))) along axes, which stay with size 1 or go."""
 
-    def __init__(self, axes: tuple[int, ...]):
+    def __init__(self, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool):
         self.axes = axes
+        self.kept = tuple([1 if a in axes else size for a, size in enumerate(shape)])
+        self.target = self.kept if keepdims else tuple(
+            [size for a, size in enumerate(shape) if a not in axes]
+        )
 
     def forward(self, x: Array) -> Array:
         xp = xp_of(x)
         if x.size == 0:
-            return xp.log(xp.exp(x).sum(axis=self.axes, keepdims=True))
+            return xp.log(xp.exp(x).sum(axis=self.axes)).reshape(self.target)
         top = x.max(axis=self.axes, keepdims=True)
         top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
         with np.errstate(divide="ignore"):  # the log of an empty or all -inf sum is -inf
-            return xp.log(xp.exp(x - top).sum(axis=self.axes, keepdims=True)) + top
+            total = xp.log(xp.exp(x - top).sum(axis=self.axes, keepdims=True)) + top
+        return total.reshape(self.target)
 
     def vjp_x(self, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
-        return grad * exp(x - out)
+        return reshape(grad, self.kept) * exp(x - reshape(out, self.kept))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) along ``axis``, without overflow. Its slope is the softmax."""
+    """Take log(sum(exp(x))) along ``axis``, without overflow. Its slope is the softmax."""
     x = floating(x)
-    axes = axes_of("logsumexp", axis, x.ndim)
-    return _drop(LogSumExp(axes)(x), axes, keepdims)
+    axes = axes_of("logsumexp", axis, x.data.ndim)
+    return LogSumExp(x.data.shape, axes, keepdims)(x)

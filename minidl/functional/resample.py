@@ -165,7 +165,7 @@ def _target(
 
 
 def pixel_shuffle(x: Any, upscale_factor: int) -> Tensor:
-    """Channels to pixels: (N, C r r, H, W) -> (N, C, H r, W r).
+    """Move channels to pixels: (N, C r r, H, W) -> (N, C, H r, W r).
 
     Source: Shi et al. 2016, "Real-time single image and video super-resolution
     using an efficient sub-pixel convolutional neural network", equation 4.
@@ -185,7 +185,7 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Tensor:
 
 
 def pixel_unshuffle(x: Any, downscale_factor: int) -> Tensor:
-    """Pixels to channels, undoing ``pixel_shuffle``: (N, C, H r, W r) -> (N, C r r, H, W)."""
+    """Move pixels to channels, undoing ``pixel_shuffle``: (N, C, H r, W r) -> (N, C r r, H, W)."""
     x, r = as_tensor(x), downscale_factor
     *batch, channels, h, w = _image("pixel_unshuffle", x)
     if r < 1 or h % r or w % r:

@@ -36,22 +36,27 @@ class Reshape(Linear):
 class Permute(Linear):
     def __init__(self, order: tuple[int, ...]):
         self.order = order
+        self.back = tuple(map(order.index, range(len(order))))
 
     def apply(self, x: Array) -> Array:
         return x.transpose(self.order)
 
     def adjoint(self, y: Array) -> Array:
-        return y.transpose(tuple(np.argsort(self.order)))
+        return y.transpose(self.back)
 
 
 def reshape(x: Any, shape: Shape | int) -> Tensor:
-    """The same elements, in order, in another shape; one size may be -1."""
+    """Lay out the elements, in order, in another shape; one size may be -1."""
     x = as_tensor(x)
+    size = x.data.size
     target = (shape,) if isinstance(shape, int) else tuple(shape)
-    known = math.prod(s for s in target if s != -1)
-    if target.count(-1) == 1 and known and x.size % known == 0:
-        target = tuple(x.size // known if s == -1 else s for s in target)
-    if -1 in target or math.prod(target) != x.size:
+    if target.count(-1) == 1:
+        open_ = target.index(-1)
+        before, after = target[:open_], target[open_ + 1 :]
+        known = math.prod((*before, *after))
+        if known and size % known == 0:
+            target = (*before, size // known, *after)
+    if -1 in target or math.prod(target) != size:
         raise ShapeError(
             message(
                 "reshape: the new shape must hold the same number of elements",
@@ -59,23 +64,24 @@ def reshape(x: Any, shape: Shape | int) -> Tensor:
                 f"the new shape is {tuple(shape) if not isinstance(shape, int) else (shape,)}",
             )
         )
-    return x if target == x.shape else Reshape(x.shape, target)(x)
+    return x if target == x.data.shape else Reshape(x.data.shape, target)(x)
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Join the axes from ``start_dim`` to ``end_dim`` into one."""
     x = as_tensor(x)
-    if x.ndim == 0:
+    shape = x.data.shape
+    if not shape:
         return reshape(x, (1,))
-    first, last = axis_of("flatten", start_dim, x.ndim), axis_of("flatten", end_dim, x.ndim)
+    first, last = (axis_of("flatten", dim, len(shape)) for dim in (start_dim, end_dim))
     if first > last:
         raise ArgumentError(f"flatten: start_dim {start_dim} lies after end_dim {end_dim}")
-    joined = math.prod(x.shape[first : last + 1])
-    return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
+    joined = math.prod(shape[first : last + 1])
+    return reshape(x, (*shape[:first], joined, *shape[last + 1 :]))
 
 
 def permute(x: Any, dims: Sequence[int]) -> Tensor:
-    """The axes in another order."""
+    """Put the axes in another order."""
     x = as_tensor(x)
     order = tuple(axis_of("permute", d, x.ndim) for d in dims)
     if sorted(order) != list(range(x.ndim)):
@@ -89,7 +95,7 @@ def permute(x: Any, dims: Sequence[int]) -> Tensor:
 
 
 def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
-    """Two axes exchanged."""
+    """Exchange two axes."""
     x = as_tensor(x)
     a, b = axis_of("transpose", dim0, x.ndim), axis_of("transpose", dim1, x.ndim)
     order = list(range(x.ndim))
@@ -98,7 +104,7 @@ def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
 
 
 def moveaxis(x: Any, source: Sequence[int], destination: Sequence[int]) -> Tensor:
-    """Some axes moved to other places; the rest keep their order."""
+    """Move some axes to other places; the rest keep their order."""
     x = as_tensor(x)
     taken = [axis_of("moveaxis", a, x.ndim) for a in source]
     places = [axis_of("moveaxis", a, x.ndim) for a in destination]
@@ -109,7 +115,7 @@ def moveaxis(x: Any, source: Sequence[int], destination: Sequence[int]) -> Tenso
 
 
 def axis_of(who: str, axis: int, ndim: int) -> int:
-    """The axis counted from the front, checked."""
+    """Count an axis from the front, and check it."""
     if not -ndim <= axis < ndim:
         raise ArgumentError(
             message(f"{who}: axis {axis} does not exist", f"there are {ndim} axes")
@@ -118,7 +124,7 @@ def axis_of(who: str, axis: int, ndim: int) -> int:
 
 
 def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
-    """Without the axes of size 1: all of them, or those named (others are left alone)."""
+    """Drop the axes of size 1: all of them, or those named (others are left alone)."""
     x = as_tensor(x)
     if axis is None:
         named = set(range(x.ndim))
@@ -129,7 +135,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
 
 
 def unsqueeze(x: Any, axis: int) -> Tensor:
-    """With a new axis of size 1 at this place."""
+    """Insert a new axis of size 1 at this place."""
     x = as_tensor(x)
     place = axis_of("unsqueeze", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
@@ -348,7 +354,7 @@ def _crop(x: Tensor, widths: list[tuple[int, int]]) -> tuple[Tensor, list[tuple[
 
 
 def _frame(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
-    """``value`` in the padding, 0 where x goes."""
+    """Make a frame with ``value`` in the padding and 0 where x goes."""
     xp = xp_of(x.data)
     return Tensor(xp.pad(xp.zeros_like(x.data), widths, constant_values=value))
 

@@ -27,14 +27,14 @@ class Softmax(Op):
 
 
 def softmax(x: Any, dim: int) -> Tensor:
-    """Positive numbers that sum to 1 along ``dim``, in the ratios of exp(x)."""
+    """Make positive numbers that sum to 1 along ``dim``, in the ratios of exp(x)."""
     x = floating(x)
     (axis,) = axes_of("softmax", dim, x.ndim)
     return Softmax(axis)(x)
 
 
 def log_softmax(x: Any, dim: int) -> Tensor:
-    """log(softmax(x)), exact where softmax itself would round to 0."""
+    """Take log(softmax(x)), exact where softmax itself would round to 0."""
     x = floating(x)
     axes_of("log_softmax", dim, x.ndim)
     return x - logsumexp(x, dim, keepdims=True)

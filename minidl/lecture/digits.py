@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl import data as readers
-from minidl.data import ArrayDataset
+from minidl.data import ArrayDataset, digits, has_mnist, mnist
 from minidl.errors import ArgumentError, message
 
 
@@ -21,17 +20,17 @@ class Digits(NamedTuple):
     test_images: np.ndarray
     test_labels: np.ndarray
     trials: int
-    """Black-or-white points that a grey pixel is the mean of."""
+    """Number of black or white points that a grey pixel is the mean of."""
 
     @property
     def image(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
+        """The shape (C, H, W) of one image."""
         _, c, h, w = self.train_images.shape
         return c, h, w
 
 
 def load_digits(data: str, root: Path | None, seed: int = 0) -> Digits:
-    """The digits the flags ask for.
+    """Read the digits the flags ask for.
 
     ``"digits"``: scikit-learn's 1,797, split 1,500 / 297. A pixel there counts the
     ink among 4x4 points of a larger picture, so it has 16 trials. ``"mnist"``: 60,000 /
@@ -46,15 +45,15 @@ def load_digits(data: str, root: Path | None, seed: int = 0) -> Digits:
         If a file is missing or damaged.
     """
     if data == "digits":
-        return _split("scikit-learn's digits", readers.digits(), 297, 16, seed)
+        return _split("scikit-learn's digits", digits(), 297, 16, seed)
     if root is None:
         raise ArgumentError(
             message("--data mnist needs a folder", hint="pass --root DIR with MNIST's IDX files.")
         )
-    test = readers.mnist(root, train=False)
-    if not readers.has_mnist(root, train=True):
+    test = mnist(root, train=False)
+    if not has_mnist(root, train=True):
         return _split("MNIST's 10,000 test images", test, 1000, 1, seed)
-    images, labels = readers.mnist(root, train=True).arrays
+    images, labels = mnist(root, train=True).arrays
     test_images, test_labels = test.arrays
     return Digits("MNIST", images, labels, test_images, test_labels, trials=1)
 

@@ -12,7 +12,7 @@ from minidl.errors import DeviceError
 
 
 def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
-    """A parser with the flags every example has."""
+    """Make a parser with the flags that every example has."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -21,7 +21,7 @@ def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """The flags of anything that runs and leaves results."""
+    """Add the flags of anything that runs and leaves results."""
     parser.add_argument(
         "--out", type=Path, default=Path("runs") / name, help="folder of results (%(default)s)"
     )
@@ -30,7 +30,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that choose the digits, and where to train on them."""
+    """Add the flags that choose the digits, and where to train on them."""
     parser.add_argument(
         "--data",
         choices=("digits", "mnist"),
@@ -42,7 +42,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
-    """The flag that says where to train."""
+    """Add the flag that says where to train."""
     parser.add_argument(
         "--device", type=usable_device, default="cpu", metavar="{cpu,cuda}",
         help="where to train (%(default)s)",
@@ -50,7 +50,7 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_preset_arguments(parser: argparse.ArgumentParser, folder: str) -> None:
-    """The flags that choose between minutes on generated data and the paper's own setting.
+    """Add the flags that choose between minutes on generated data and the paper's own setting.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def add_preset_arguments(parser: argparse.ArgumentParser, folder: str) -> None:
 
 
 def parse_with_preset(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The flags; ends the program if the paper's setting is asked for without its data."""
+    """Read the flags; end the program if the paper's setting is asked for without its data."""
     args = parser.parse_args()
     if args.preset == "paper" and args.data is None:
         parser.error("--preset paper needs --data DIR")
@@ -80,7 +80,7 @@ def parse_with_preset(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def usable_device(name: str) -> str:
-    """The name of a device, if this machine can use it; asked before anything is computed."""
+    """Check the name of a device, before anything is computed, and hand it back."""
     try:
         to_device(np.zeros(1), name)
     except DeviceError as error:

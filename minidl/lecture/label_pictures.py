@@ -1,4 +1,4 @@
-"""Label maps as a person sees them: in a legend's colours, in rows, with outlines and names."""
+"""Label maps as a person sees them: in a legend's colours, outlined, named, and from near."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.data.readers.legend import Legend
+from minidl.lecture.pictures import show
 from minidl.tasks.segmentation.connected import components
 
 
 def draw_labels(
     path: Path,
-    images: Sequence[np.ndarray],
-    maps: Mapping[str, Sequence[np.ndarray]],
+    images: np.ndarray | Sequence[np.ndarray],
+    maps: Mapping[str, np.ndarray | Sequence[np.ndarray]],
     legend: Legend,
     rows: int = 4,
     title: Callable[[str, int], str] = lambda name, row: "" if row else name,
@@ -25,9 +26,9 @@ def draw_labels(
     Parameters
     ----------
     path : Path
-        Of the PNG file; its folder is made if needed.
+        The PNG file; its folder is made if needed.
     images : sequence of arrays, shape (3, H, W)
-        In [0, 1].
+        Pixels in [0, 1].
     maps : mapping of name to a sequence of label arrays, shape (H, W)
         Each as long as ``images``, or longer.
     legend : Legend
@@ -60,15 +61,8 @@ def draw_labels(
     return True
 
 
-def show(axes: Any, image: np.ndarray, title: str = "") -> None:
-    """An image, (3, H, W) in [0, 1], its pixels as squares, without ticks."""
-    axes.imshow(np.moveaxis(image, 0, -1), interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=11)
-
-
 def name_classes(figure: Any, legend: Legend, columns: int | None = None) -> None:
-    """The classes' names and colours, below a figure; in one row by default."""
+    """Write the classes' names and colours below a figure, in one row by default."""
     from matplotlib.patches import Patch
 
     colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in legend.palette]
@@ -79,7 +73,7 @@ def name_classes(figure: Any, legend: Legend, columns: int | None = None) -> Non
 
 
 def outline(axes: Any, mask: np.ndarray) -> None:
-    """The edges of a mask's pixels, (H, W) bool, in white on black."""
+    """Draw the edges of a mask, (H, W) bool, around its pixels, in white on black."""
     from matplotlib.collections import LineCollection
 
     padded = np.pad(mask, 1)
@@ -93,19 +87,19 @@ def outline(axes: Any, mask: np.ndarray) -> None:
 
 
 class Window(NamedTuple):
-    """Part of one held-out scene."""
+    """A part of one scene among several."""
 
     scene: int
     rows: slice
     columns: slice
 
     def of(self, maps: Sequence[np.ndarray]) -> np.ndarray:
-        """This part, of the (H, W) of each scene."""
+        """Cut this part out of the map (H, W) of its scene."""
         return maps[self.scene][self.rows, self.columns]
 
 
 def largest_piece(truths: Sequence[np.ndarray], label: int) -> Window | None:
-    """Where to look closely: around the largest piece of a class in all scenes.
+    """Find where to look closely: around the largest piece of a class in all scenes.
 
     Chosen by the truth alone, whatever any net made of it; None if no scene has the class.
     """

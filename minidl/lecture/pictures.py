@@ -1,4 +1,4 @@
-"""Images as a person sees them: arrays in [0, 1] to grids of pixels and PNG files."""
+"""Images as a person sees them: arrays in [0, 1] as grids, PNG files and panels of figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import minidl.functional as F
-from minidl.errors import ShapeError, message
+from minidl.errors import MinidlError, ShapeError, message
 from minidl.tensor import Tensor
 
 
@@ -55,7 +55,7 @@ def image_grid(images: Any, columns: int, scale: int = 1, gap: int = 1) -> np.nd
 
 
 def enlarged(images: np.ndarray, width: int = 40) -> np.ndarray:
-    """Small images enlarged smoothly to about ``width`` pixels, for the eye to read them.
+    """Enlarge small images smoothly to about ``width`` pixels, for the eye to read them.
 
     (N, C, H, W) -> (N, C, k H, k W), by bicubic interpolation
     """
@@ -64,7 +64,7 @@ def enlarged(images: np.ndarray, width: int = 40) -> np.ndarray:
 
 
 def png_bytes(picture: np.ndarray) -> bytes:
-    """A picture, (height, width) or (height, width, 3) of uint8, as a PNG file."""
+    """Turn a picture, (height, width) or (height, width, 3) of uint8, into a PNG file."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -78,3 +78,21 @@ def save_png(path: str | os.PathLike[str], picture: np.ndarray) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(png_bytes(picture))
     return target
+
+
+def figure_of(width: float, height: float) -> Any:
+    """Make a matplotlib Figure of so many inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as cause:
+        raise MinidlError(
+            message("the pictures need matplotlib", hint="pip install 'minidl[plots]'.")
+        ) from cause
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def show(axes: Any, image: np.ndarray, title: str = "") -> None:
+    """Draw an image, (3, H, W) in [0, 1], its pixels as squares, without ticks."""
+    axes.imshow(np.moveaxis(image, 0, -1), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=11)

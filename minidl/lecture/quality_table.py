@@ -9,7 +9,7 @@ from minidl.tasks.restoration.quality import Quality
 
 
 def comparison(found: Mapping[str, Mapping[str, Quality]]) -> str:
-    """A table of several methods: a row each, by name, and a column for each condition.
+    """Write a table of several methods: a row each, and a column for each condition.
 
     A method that was not measured under one ("x3", "sigma 30") has a dash there.
     """

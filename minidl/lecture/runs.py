@@ -33,7 +33,7 @@ def train(
 ) -> History:
     """Train on the training images with Adam, measuring the loss on the test images.
 
-    On the device where the model is: ``model.to("cuda")`` first, for a GPU.
+    It trains where the model is: ``model.to("cuda")`` first, for a GPU.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def train(
 
 
 def mean_loss(model: Any, images: np.ndarray, batch: int = 500) -> float:
-    """``model.loss`` over all images, in nats per image."""
+    """Average ``model.loss`` over all images, in nats per image."""
     with no_grad():
         parts = [images[i : i + batch] for i in range(0, len(images), batch)]
         return sum(model.loss(beside(model, x)).item() * len(x) for x in parts) / len(images)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def table(head: list[str], rows: list[list[Any]]) -> str:
-    """Text columns, the first aligned left, numbers right."""
+    """Write rows as text columns, the first aligned left, the others right."""
     cells = [head, *([c if isinstance(c, str) else f"{c:.4f}" for c in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = [

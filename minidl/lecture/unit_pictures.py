@@ -8,31 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import MinidlError, message
-from minidl.lecture.label_pictures import show
+from minidl.lecture.pictures import figure_of, show
 from minidl.models.vgg import VGG
-from minidl.tasks.units.masking import Found
+from minidl.tasks.units.masking import SelectiveUnits
 from minidl.tasks.units.projection import RULES, project
 
 
-def figure_of(width: float, height: float) -> Any:
-    """A matplotlib Figure of so many inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as cause:
-        raise MinidlError(
-            message("the pictures need matplotlib", hint="pip install 'minidl[plots]'.")
-        ) from cause
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
-
-
 def contrast(pixels: np.ndarray) -> np.ndarray:
-    """A projection as a picture: 0 is grey, and the largest value reaches black or white."""
+    """Turn a projection into a picture: 0 is grey, and the largest value black or white."""
     return 0.5 + 0.5 * pixels / max(float(np.abs(pixels).max()), 1e-12)
 
 
 def patch(picture: np.ndarray, box: Any, side: int) -> np.ndarray:
-    """A box of a picture in the middle of a white square, (3, side, side)."""
+    """Put a box of a picture into the middle of a white square, (3, side, side)."""
     top, left, bottom, right = box
     square = np.ones((3, side, side), np.float32)
     y, x = (side - (bottom - top)) // 2, (side - (right - left)) // 2
@@ -42,7 +30,7 @@ def patch(picture: np.ndarray, box: Any, side: int) -> np.ndarray:
 
 
 def mosaic(pictures: list[np.ndarray]) -> np.ndarray:
-    """Up to nine squares as three rows of three, with white lines between them."""
+    """Lay up to nine squares out in three rows of three, with white lines between them."""
     gap = max(1, pictures[0].shape[1] // 20)
     framed = [np.pad(p, ((0, 0), (gap, gap), (gap, gap)), constant_values=1) for p in pictures]
     framed += [np.ones_like(framed[0])] * (9 - len(framed))
@@ -50,20 +38,21 @@ def mosaic(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def draw_projections(
-    path: Path, vgg: VGG, inputs: np.ndarray, images: np.ndarray, layers: Sequence[Found],
-    describe: Callable[[np.ndarray], str],
+    path: Path, vgg: VGG, inputs: np.ndarray, images: np.ndarray,
+    layers: Sequence[SelectiveUnits], describe: Callable[[np.ndarray], str],
 ) -> None:
-    """Nine projections of a unit beside the pixels that they come from, two units a layer.
+    """Draw nine projections of a unit beside the pixels that they come from, two units a layer.
 
-    Of each layer the first unit, and the one that shares the fewest images with it.
+    These are the layer's first unit, and the one that shares the fewest images with it.
 
     Parameters
     ----------
     path : Path
+        The PNG file.
     vgg : VGG
     inputs, images : arrays, shape (N, 3, H, W)
-        As the network expects them, and as people do.
-    layers : sequence of Found
+        The images as the network expects them, and as people do.
+    layers : sequence of SelectiveUnits
     describe : callable
         What stands above the images of these numbers.
     """
@@ -85,8 +74,10 @@ def draw_projections(
     figure.savefig(path)
 
 
-def draw_rules(path: Path, vgg: VGG, inputs: np.ndarray, images: np.ndarray, found: Found) -> None:
-    """The first unit's five strongest images by the three rules; arguments as above."""
+def draw_rules(
+    path: Path, vgg: VGG, inputs: np.ndarray, images: np.ndarray, found: SelectiveUnits
+) -> None:
+    """Draw the projections of the first unit's five strongest images by the three rules."""
     layer, units, best = found
     numbers, places = best.image[0, :5], best.place[0, :5]
     figure = figure_of(11, 9.2)

@@ -13,14 +13,14 @@ from minidl.tensor import Tensor, as_tensor
 
 
 class ReLU(Module):
-    """max(x, 0)."""
+    """The rectifier max(x, 0)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.relu(x)
 
 
 class LeakyReLU(Module):
-    """x where positive, ``negative_slope`` x elsewhere."""
+    """A rectifier that leaks: x where positive, ``negative_slope`` x elsewhere."""
 
     def __init__(self, negative_slope: float = 0.01):
         super().__init__()
@@ -34,14 +34,14 @@ class LeakyReLU(Module):
 
 
 class PReLU(Module):
-    """x where positive, a trained slope times x elsewhere.
+    """A rectifier with a trained leak: x where positive, a slope times x elsewhere.
 
     Parameters
     ----------
     num_parameters : int
         1, or one slope per channel (axis 1).
     init : float
-        What the slopes start from.
+        The value that the slopes start from.
     dtype : optional
 
     Notes
@@ -70,7 +70,7 @@ class PReLU(Module):
 
 
 class ELU(Module):
-    """x where positive, alpha (e^x - 1) elsewhere."""
+    """The exponential linear unit: x where positive, alpha (e^x - 1) elsewhere."""
 
     def __init__(self, alpha: float = 1.0):
         super().__init__()
@@ -84,7 +84,7 @@ class ELU(Module):
 
 
 class GELU(Module):
-    """x times the normal distribution function of x; ``"tanh"`` approximates it."""
+    """x times the normal distribution function of x; ``approximate="tanh"`` comes near it."""
 
     def __init__(self, approximate: str = "none"):
         super().__init__()
@@ -98,7 +98,7 @@ class GELU(Module):
 
 
 class Softplus(Module):
-    """log(1 + e^(beta x)) / beta, and x itself where beta x exceeds ``threshold``."""
+    """A smooth rectifier: log(1 + e^(beta x)) / beta; x where beta x exceeds ``threshold``."""
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         super().__init__()
@@ -112,21 +112,21 @@ class Softplus(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + e^-x)."""
+    """The logistic function 1 / (1 + e^-x)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.sigmoid(x)
 
 
 class Tanh(Module):
-    """Hyperbolic tangent."""
+    """The hyperbolic tangent."""
 
     def forward(self, x: Any) -> Tensor:
         return F.tanh(x)
 
 
 class LogSigmoid(Module):
-    """log(sigmoid(x)), without rounding to 0 in between."""
+    """The logarithm of sigmoid(x), without rounding to 0 in between."""
 
     def forward(self, x: Any) -> Tensor:
         return F.logsigmoid(x)
@@ -147,7 +147,7 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """log(softmax(x)), without rounding to 0 in between."""
+    """The logarithm of softmax(x), without rounding to 0 in between."""
 
     def __init__(self, dim: int):
         super().__init__()

@@ -10,7 +10,7 @@ from minidl.nn.module import Module
 
 
 class _Numbered(Module):
-    """Children that are reached by number."""
+    """A row of modules that are reached by number."""
 
     _modules: dict[str, Module]  # type: ignore[assignment]
 
@@ -40,7 +40,7 @@ class _Numbered(Module):
         return self
 
     def insert(self, index: int, module: Module) -> Self:
-        """Put a module before the one of this number."""
+        """Put a module before the one with this number."""
         if not isinstance(module, Module):
             raise self._misfit(str(index), "module", "a Module", module)
         items = list(self._modules.items())
@@ -57,7 +57,7 @@ class _Numbered(Module):
             ) from None
 
     def _renumber(self, items: list[tuple[str, Module]]) -> None:
-        """Number the names that are numbers anew; those given as words stay."""
+        """Count the modules anew; those whose names are words keep them."""
         named = [(str(i) if n.isdecimal() else n, m) for i, (n, m) in enumerate(items)]
         self._modules = dict(named)
 
@@ -154,15 +154,15 @@ class ModuleDict(Module):
         del self._modules[key]
 
     def keys(self) -> Iterable[str]:
-        """The names."""
+        """Return the names of the modules."""
         return self._modules.keys()
 
     def values(self) -> Iterable[Any]:
-        """The modules."""
+        """Return the modules."""
         return self._modules.values()
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """(name, module) pairs."""
+        """Return pairs of a name and its module."""
         return self._modules.items()
 
     def update(self, modules: Mapping[str, Module]) -> None:

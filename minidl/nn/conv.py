@@ -15,6 +15,7 @@ from minidl.tensor import Tensor, as_tensor
 Ints = int | tuple[int, int]
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+"""The ways to fill the padding, by PyTorch's names."""
 
 
 def _both(name: str, value: Ints, minimum: int) -> tuple[int, int]:
@@ -53,7 +54,7 @@ class _Convolution(Module):
     """The settings and parameters that a convolution and its transpose share."""
 
     padding: Any
-    """(int, int), "valid" or "same"."""
+    """The pixels added around the image, (vertical, horizontal), or "valid" or "same"."""
 
     def __init__(
         self,
@@ -125,9 +126,9 @@ class Conv2d(_Convolution):
     bias : bool
         Whether to add a trained constant.
     padding_mode : {"zeros", "reflect", "replicate", "circular"}
-        What the padding is filled with.
+        The way to fill the padding.
     dtype : optional
-        Of the parameters; default float32.
+        That of the parameters; default float32.
 
     Attributes
     ----------
@@ -172,7 +173,7 @@ class Conv2d(_Convolution):
         )
 
     def _widths(self) -> tuple[int, int, int, int]:
-        """(left, right, top, bottom), in pixels."""
+        """The padding's widths (left, right, top, bottom), in pixels."""
         if self.padding == "valid":
             return 0, 0, 0, 0
         if self.padding == "same":  # the odd pixel goes below and to the right
@@ -207,7 +208,7 @@ class ConvTranspose2d(_Convolution):
         Whether to add a trained constant.
     padding_mode : {"zeros"}
     dtype : optional
-        Of the parameters; default float32.
+        That of the parameters; default float32.
 
     Attributes
     ----------
@@ -250,7 +251,7 @@ class ConvTranspose2d(_Convolution):
         self._make_parameters(shape, bias, dtype)
 
     def forward(self, x: Any, output_size: tuple[int, ...] | None = None) -> Tensor:
-        """Paint the output.
+        """Paint a window into the output for each input pixel.
 
         Parameters
         ----------
@@ -270,7 +271,7 @@ class ConvTranspose2d(_Convolution):
         )
 
     def _extra(self, x: Tensor, output_size: tuple[int, ...]) -> tuple[int, int]:
-        """The output_padding that leads to this size."""
+        """The ``output_padding`` that leads to this size."""
         smallest = [
             (size - 1) * s - 2 * p + d * (k - 1) + 1
             for size, s, p, d, k in zip(

@@ -12,7 +12,7 @@ from minidl.tensor import Tensor
 
 
 def read_target(target: Any) -> tuple[str | None, np.dtype | None]:
-    """(device, None) or (None, floating dtype).
+    """Tell a device from a floating dtype: return (device, None) or (None, dtype).
 
     Raises
     ------
@@ -36,7 +36,7 @@ def read_target(target: Any) -> tuple[str | None, np.dtype | None]:
 
 
 def convert_(tensor: Tensor, device: str | None, dtype: np.dtype | None) -> None:
-    """Replace a leaf's array, and its gradient's, by converted ones."""
+    """Move a leaf and its gradient to a device, or to a dtype, in place."""
     tensor.data = _converted(tensor.data, device, dtype)
     if tensor.node is not None:  # gradients arrive in the dtype that the leaf's Node names
         tensor.node.dtype = tensor.data.dtype
@@ -52,6 +52,6 @@ def _converted(array: Array, device: str | None, dtype: np.dtype | None) -> Arra
 
 
 def beside(model: Any, array: np.ndarray) -> Tensor:
-    """The array as a Tensor, on the device where a model's weights are."""
+    """Make a Tensor of the array on the device where the model's weights are."""
     weights = next(iter(model.parameters()), None)
     return Tensor(to_device(array, "cpu" if weights is None else weights.device))

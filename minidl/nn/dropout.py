@@ -11,7 +11,7 @@ from minidl.tensor import Tensor
 
 
 class Dropout(Module):
-    """While training, each element 0 with probability p, else divided by 1 - p.
+    """Zero each element with probability p while training, and divide the others by 1 - p.
 
     Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural
     networks from overfitting", section 4.
@@ -33,7 +33,7 @@ class Dropout(Module):
 
 
 class Dropout2d(Dropout):
-    """While training, whole channels of (N, C, H, W) 0 with probability p.
+    """Zero whole channels of (N, C, H, W) with probability p while training.
 
     Source: Tompson et al. 2015, "Efficient object localization using
     convolutional networks", section 3.2.

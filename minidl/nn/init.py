@@ -25,33 +25,33 @@ def _fill(x: Tensor, values: np.ndarray) -> Tensor:
 
 
 def uniform_(x: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Uniform on [a, b)."""
+    """Draw from the uniform distribution on [a, b)."""
     return _fill(x, a + (b - a) * np.asarray(generator().random(x.shape)))
 
 
 def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Normal."""
+    """Draw from the normal distribution."""
     return _fill(x, mean + std * np.asarray(generator().standard_normal(x.shape)))
 
 
 def constant_(x: Tensor, val: float) -> Tensor:
-    """All ``val``."""
+    """Set every element to ``val``."""
     x.data[...] = val
     return x
 
 
 def zeros_(x: Tensor) -> Tensor:
-    """All 0."""
+    """Set every element to 0."""
     return constant_(x, 0)
 
 
 def ones_(x: Tensor) -> Tensor:
-    """All 1."""
+    """Set every element to 1."""
     return constant_(x, 1)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """How much larger weights must be before this nonlinearity to keep the variance.
+    """Return the factor by which weights before this nonlinearity keep the variance.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _fans(who: str, x: Tensor) -> tuple[int, int]:
 
 
 def xavier_uniform_(x: Tensor, gain: float = 1.0) -> Tensor:
-    """Uniform, of variance gain^2 2 / (fan_in + fan_out).
+    """Draw uniformly, with variance gain^2 2 / (fan_in + fan_out).
 
     Source: Glorot & Bengio 2010, "Understanding the difficulty of training deep
     feedforward neural networks", equation 16.
@@ -110,7 +110,7 @@ def xavier_uniform_(x: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def xavier_normal_(x: Tensor, gain: float = 1.0) -> Tensor:
-    """Normal, of variance gain^2 2 / (fan_in + fan_out); see ``xavier_uniform_``."""
+    """Draw normally, with variance gain^2 2 / (fan_in + fan_out)."""
     return normal_(x, 0, _xavier_std("xavier_normal_", x, gain))
 
 
@@ -121,17 +121,17 @@ def _xavier_std(who: str, x: Tensor, gain: float) -> float:
 def kaiming_uniform_(
     x: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
-    """Uniform, of variance gain^2 / fan.
+    """Draw uniformly, with variance gain^2 / fan.
 
     Parameters
     ----------
     x : Tensor, shape (O, C, ...)
     a : float
-        Negative slope, for ``"leaky_relu"``.
+        The negative slope of ``"leaky_relu"``.
     mode : {"fan_in", "fan_out"}
         Keep the variance going forward, or that of gradients going back.
     nonlinearity : str
-        As in ``calculate_gain``.
+        One of those that ``calculate_gain`` knows.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def kaiming_uniform_(
 def kaiming_normal_(
     x: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
-    """Normal, of variance gain^2 / fan; see ``kaiming_uniform_``."""
+    """Draw normally, with variance gain^2 / fan, where ``mode`` names the fan."""
     return normal_(x, 0, _kaiming_std("kaiming_normal_", x, a, mode, nonlinearity))
 
 
@@ -165,7 +165,7 @@ def _kaiming_std(who: str, x: Tensor, a: float, mode: str, nonlinearity: str) ->
 
 
 def fan_in_uniform_(weight: Tensor, bias: Tensor | None = None) -> None:
-    """Both uniform on +-1 / sqrt(fan_in of the weight): how Linear and Conv2d start.
+    """Draw both uniformly on +-1 / sqrt(fan_in of the weight), as Linear and Conv2d start.
 
     Source: LeCun et al. 1998, "Efficient backprop", section 4.6, with PyTorch's
     variance, 1 / (3 fan_in), which is ``kaiming_uniform_(a=sqrt(5))``.
@@ -177,12 +177,12 @@ def fan_in_uniform_(weight: Tensor, bias: Tensor | None = None) -> None:
 
 
 def orthogonal_(x: Tensor, gain: float = 1.0) -> Tensor:
-    """Orthonormal rows, or columns if there are more rows, times ``gain``.
+    """Draw orthonormal rows, or columns if there are more rows, times ``gain``.
 
     Parameters
     ----------
     x : Tensor, shape (O, ...)
-        Read as a matrix of O rows.
+        A matrix of O rows.
     gain : float
 
     Raises
@@ -209,7 +209,7 @@ def orthogonal_(x: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def bilinear_(x: Tensor, groups: int = 1) -> Tensor:
-    """The weight with which ConvTranspose2d enlarges by bilinear interpolation.
+    """Set the weight with which ConvTranspose2d enlarges by bilinear interpolation.
 
     Each channel goes to itself; all else is 0. For a factor of s use
     ``kernel_size = 2 * s - s % 2``, ``stride = s`` and ``padding = s // 2``.
@@ -218,7 +218,7 @@ def bilinear_(x: Tensor, groups: int = 1) -> Tensor:
     ----------
     x : Tensor, shape (C, O / groups, K, L)
     groups : int
-        Those of the layer.
+        The layer's groups.
 
     Raises
     ------
@@ -248,6 +248,6 @@ def bilinear_(x: Tensor, groups: int = 1) -> Tensor:
 
 
 def _triangle(taps: int) -> np.ndarray:
-    """1 in the middle, falling in even steps to what would be 0 just outside."""
+    """A row of taps that falls evenly from the middle, 1, to 0 just outside."""
     factor = (taps + 1) // 2
     return 1 - np.abs(np.arange(taps) - (taps - 1) / 2) / factor

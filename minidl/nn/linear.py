@@ -14,7 +14,7 @@ from minidl.tensor import Tensor, as_tensor
 
 
 class Identity(Module):
-    """x itself. Takes any arguments, so that it can stand in for any layer."""
+    """A layer that returns x itself; it takes any arguments, to stand in for any layer."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__()
@@ -24,7 +24,7 @@ class Identity(Module):
 
 
 class Linear(Module):
-    """Affine map of the last axis, y = x weight' + bias.
+    """An affine map of the last axis, y = x weight' + bias.
 
     (..., C) -> (..., O), C = ``in_features``, O = ``out_features``
 
@@ -34,7 +34,7 @@ class Linear(Module):
     bias : bool
         Whether to add a trained constant.
     dtype : optional
-        Of the parameters; default float32.
+        That of the parameters; default float32.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Embedding(Module):
 
 
 class Flatten(Module):
-    """Axes ``start_dim`` to ``end_dim`` become one: (N, C, H, W) -> (N, C H W)."""
+    """Merge the axes ``start_dim`` to ``end_dim`` into one: (N, C, H, W) -> (N, C H W)."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         super().__init__()
@@ -141,14 +141,14 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """One axis becomes several, the inverse of Flatten.
+    """Split one axis into several, the inverse of Flatten.
 
     Parameters
     ----------
     dim : int
         The axis.
     unflattened_size : tuple of int
-        What it becomes; one size may be -1, what is left.
+        Its new sizes; one may be -1, what is left.
     """
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]):

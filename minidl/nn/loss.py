@@ -28,7 +28,7 @@ class _WeightedLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """(x - target)^2."""
+    """The squared error (x - target)^2."""
 
     def __init__(self, reduction: str = "mean"):
         super().__init__(reduction)
@@ -38,7 +38,7 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """|x - target|."""
+    """The absolute error |x - target|."""
 
     def __init__(self, reduction: str = "mean"):
         super().__init__(reduction)
@@ -48,7 +48,7 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """d^2 / (2 beta) where d = |x - target| < beta, and d - beta / 2 elsewhere."""
+    """The smooth L1 error: d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2."""
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0):
         super().__init__(reduction)
@@ -59,7 +59,7 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """d^2 / 2 where d = |x - target| < delta, and delta (d - delta / 2) elsewhere."""
+    """Huber's error: d^2 / 2 where d = |x - target| < delta, else delta (d - delta / 2)."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0):
         super().__init__(reduction)
@@ -70,7 +70,7 @@ class HuberLoss(_Loss):
 
 
 class BCELoss(_WeightedLoss):
-    """-(target log x + (1 - target) log(1 - x)), for probabilities x."""
+    """The cross-entropy -(target log x + (1 - target) log(1 - x)) of probabilities x."""
 
     def __init__(self, weight: Any = None, reduction: str = "mean"):
         super().__init__(weight, reduction)
@@ -80,15 +80,15 @@ class BCELoss(_WeightedLoss):
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
-    """BCELoss of sigmoid(x), without losing digits in between.
+    """The cross-entropy of targets and sigmoid(x), without losing digits in between.
 
     Parameters
     ----------
     weight : Tensor, optional
-        Of each element.
+        The weight of each element.
     reduction : {"mean", "sum", "none"}
     pos_weight : Tensor, optional
-        Multiplies the part of positive targets.
+        A factor of the part of positive targets.
     """
 
     pos_weight: Tensor | None
@@ -104,12 +104,12 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
 
 class CrossEntropyLoss(_WeightedLoss):
-    """-log softmax(x) at the target class: (N, C, ...), (N, ...) -> ().
+    """The cross-entropy -log softmax(x) at the target class: (N, C, ...), (N, ...) -> ().
 
     Parameters
     ----------
     weight : Tensor, shape (C,), optional
-        Of each class.
+        The weight of each class.
     ignore_index : int
         A target that does not count.
     reduction : {"mean", "sum", "none"}
@@ -134,7 +134,7 @@ class CrossEntropyLoss(_WeightedLoss):
 
 
 class NLLLoss(_WeightedLoss):
-    """-x at the target class, for log-probabilities x; as CrossEntropyLoss otherwise."""
+    """The negative log-likelihood: -x at the target class, for log-probabilities x."""
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"):
         super().__init__(weight, reduction)

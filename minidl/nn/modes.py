@@ -10,9 +10,9 @@ from minidl.nn.module import Module
 
 @contextmanager
 def modes_kept(model: Module) -> Iterator[None]:
-    """Whatever is trained or evaluated inside, each part is in its old mode afterwards.
+    """Put each part back into its mode, training or evaluation, when the block ends.
 
-    Not ``model.train()``: a frozen part may have been in evaluation before.
+    ``model.train()`` would not do: a frozen part may have been in evaluation before.
     """
     before = [(module, module.training) for module in model.modules()]
     try:

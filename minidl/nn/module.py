@@ -29,10 +29,11 @@ from minidl.nn.state import LoadReport, load, snapshot
 from minidl.tensor import Tensor, as_tensor
 
 _STORES = ("_parameters", "_buffers", "_modules")
+"""The attributes in which a Module keeps what is registered."""
 
 
 class ModuleError(MinidlError, AttributeError):
-    """A Module that lacks what is asked of it, or cannot take what is given to it."""
+    """An attribute that a Module lacks, or cannot take."""
 
 
 class ForwardHook:
@@ -42,12 +43,12 @@ class ForwardHook:
         self._hooks, self._key = hooks, key
 
     def remove(self) -> None:
-        """Take the hook away; again does nothing."""
+        """Take the hook away; a second call does nothing."""
         self._hooks.pop(self._key, None)
 
 
 class Module:
-    """What every layer and every model inherits from: write ``__init__`` and ``forward``.
+    """The base of every layer and every model: write ``__init__`` and ``forward``.
 
     Attributes
     ----------
@@ -113,7 +114,7 @@ class Module:
         ----------
         name : str
         value : Tensor, array or None
-            Kept as a Tensor outside the graph.
+            It becomes a Tensor outside the graph.
         persistent : bool
             Whether it is part of ``state_dict``.
 
@@ -202,7 +203,10 @@ class Module:
         return sorted({*super().__dir__(), *(n for s in _STORES for n in self.__dict__.get(s, ()))})
 
     def _kind_of(self, name: str) -> str | None:
-        return next((kind for kind in _STORES if name in self.__dict__.get(kind, ())), None)
+        for kind in _STORES:
+            if name in self.__dict__.get(kind, ()):
+                return kind
+        return None
 
     def _unprepared(self) -> ModuleError:
         who = type(self).__name__
@@ -225,15 +229,15 @@ class Module:
     # --- going through the parts ---
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, by name, each once; parents first."""
+        """Go through this module and all below it, by name, each once; parents first."""
         return _walk(self, prefix, set())
 
     def modules(self) -> Iterator[Module]:
-        """This module and all below it, each once."""
+        """Go through this module and all below it, each once; parents first."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly below this one, by name, each once."""
+        """Go through the modules directly below this one, by name, each once."""
         seen: set[int] = set()
         for name, module in self._modules.items():
             if module is not None and id(module) not in seen:
@@ -241,23 +245,23 @@ class Module:
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The modules directly below this one, each once."""
+        """Go through the modules directly below this one, each once."""
         return (module for _, module in self.named_children())
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """All parameters, by name; one that is shared, once, by its first name."""
+        """Go through all parameters, by name; one that is shared comes once, by its first name."""
         return self._named("_parameters", prefix)
 
     def parameters(self) -> Iterator[Parameter]:
-        """All parameters, each once."""
+        """Go through all parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """All buffers, by name, each once."""
+        """Go through all buffers, by name, each once."""
         return self._named("_buffers", prefix)
 
     def buffers(self) -> Iterator[Tensor]:
-        """All buffers, each once."""
+        """Go through all buffers, each once."""
         return (buffer for _, buffer in self.named_buffers())
 
     def _named(self, kind: str, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -271,17 +275,17 @@ class Module:
     # --- changing all parts ---
 
     def train(self, mode: bool = True) -> Self:
-        """Set ``training`` here and below."""
+        """Set ``training`` to ``mode`` in this module and all below it."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """The same as ``train(False)``."""
+        """Set ``training`` to False in this module and all below it."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Start or stop wanting gradients of all parameters."""
+        """Set whether gradients of all parameters are wanted."""
         for parameter in self.parameters():
             if parameter.requires_grad != requires_grad:
                 parameter.requires_grad_(requires_grad)
@@ -324,7 +328,7 @@ class Module:
     # --- saving ---
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and persistent buffers, by name, on the CPU.
+        """Copy all parameters and persistent buffers, by name, to the CPU.
 
         The names are PyTorch's; what is shared appears under each of its names.
         """
@@ -336,7 +340,7 @@ class Module:
         Parameters
         ----------
         state : mapping of str to array or Tensor
-            As ``state_dict`` returns it. Values are cast to the dtype here.
+            What ``state_dict`` returned. Values are cast to the dtype here.
         strict : bool
             Whether all names must agree. Shapes always must.
 
@@ -364,7 +368,7 @@ class Module:
     # --- showing ---
 
     def extra_repr(self) -> str:
-        """The settings, for ``repr``."""
+        """The settings that ``repr`` shows between the brackets."""
         return ""
 
     def __repr__(self) -> str:
@@ -380,7 +384,7 @@ class Module:
 def _walk(
     module: Module, prefix: str, seen: set[int] | None = None
 ) -> Iterator[tuple[str, Module]]:
-    """All modules, depth first: each once if ``seen`` is given, else by all its names."""
+    """Go through all modules, depth first: each once with ``seen``, else by all its names."""
     if seen is not None:
         if id(module) in seen:
             return

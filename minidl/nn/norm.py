@@ -27,7 +27,7 @@ class _Affine(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start from scale 1 and shift 0 again."""
+        """Set the scale to 1 and the shift to 0."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
@@ -47,7 +47,7 @@ class _Affine(Module):
 
 
 class _BatchNorm(_Affine):
-    """What batch norm does whatever the number of axes."""
+    """Batch normalisation for any number of axes."""
 
     ndims: tuple[int, ...] = ()
     axes = ""
@@ -74,7 +74,7 @@ class _BatchNorm(_Affine):
         self._make_affine((num_features,), affine, affine, dtype)
 
     def reset_running_stats(self) -> None:
-        """Forget the batches seen so far."""
+        """Forget the batches that the running statistics have seen."""
         if self.running_mean is not None and self.running_var is not None:
             self.running_mean.data[...] = 0
             self.running_var.data[...] = 1
@@ -110,7 +110,7 @@ class BatchNorm1d(_BatchNorm):
     num_features : int
         C.
     eps : float
-        Added to the variance.
+        A number added to the variance.
     momentum : float or None
         Share of the new batch in the running statistics; None: their plain mean.
     affine : bool
@@ -119,7 +119,7 @@ class BatchNorm1d(_BatchNorm):
         Whether to keep running statistics for evaluation; without them, the
         batch's own are used there too.
     dtype : optional
-        Of the parameters and statistics; default float32.
+        That of the parameters and statistics; default float32.
 
     Notes
     -----
@@ -135,7 +135,7 @@ class BatchNorm2d(_BatchNorm):
     Parameters
     ----------
     num_features, eps, momentum, affine, track_running_stats, dtype
-        As in BatchNorm1d.
+        The same as of BatchNorm1d.
     """
 
     ndims, axes = (4,), "(N, C, H, W)"
@@ -149,9 +149,9 @@ class InstanceNorm2d(_Affine):
     num_features : int
         C; looked at only with ``affine``.
     eps : float
-        Added to the variance.
+        A number added to the variance.
     momentum : float
-        Has no effect, as there are no running statistics.
+        No effect, as there are no running statistics.
     affine : bool
         Whether to train a scale and a shift.
     track_running_stats : bool
@@ -196,14 +196,14 @@ class InstanceNorm2d(_Affine):
 
 
 class LayerNorm(_Affine):
-    """Normalise over the last axes.
+    """Normalise each example over its last axes.
 
     Parameters
     ----------
     normalized_shape : int or sequence of int
         The sizes of those axes, which weight and bias have too.
     eps : float
-        Added to the variance.
+        A number added to the variance.
     elementwise_affine : bool
         Whether to train a scale, and with ``bias`` also a shift.
     bias : bool
@@ -248,7 +248,7 @@ class GroupNorm(_Affine):
     num_channels : int
         C.
     eps : float
-        Added to the variance.
+        A number added to the variance.
     affine : bool
         Whether to train a scale and a shift per channel.
     dtype : optional

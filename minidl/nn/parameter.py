@@ -43,10 +43,10 @@ class Parameter(Tensor):
 
 
 def unfilled(*shape: int, dtype: Any = None) -> Parameter:
-    """A Parameter of this shape, to be filled by one of ``minidl.nn.init``."""
+    """Make a Parameter of this shape, to be filled by one of ``minidl.nn.init``."""
     return Parameter(np.zeros(shape, default_dtype if dtype is None else dtype))
 
 
 def writable(array: Array) -> Array:
-    """The array itself, or a copy if it must not be written to (CuPy has no such arrays)."""
+    """Return the array, or a copy if it is read-only (CuPy has no such arrays)."""
     return array if getattr(array.flags, "writeable", True) else array.copy()

@@ -56,12 +56,12 @@ class MaxPool2d(Module):
 
 
 class MaxUnpool2d(Module):
-    """Each value back to where its maximum was, zeros elsewhere: (N, C, I, J) -> (N, C, H, W).
+    """Put each value back to where its maximum was: (N, C, I, J) -> (N, C, H, W).
 
     Parameters
     ----------
     kernel_size, stride, padding
-        Those of the MaxPool2d that is undone.
+        The settings of the MaxPool2d that is undone.
     """
 
     def __init__(self, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0):
@@ -73,12 +73,12 @@ class MaxUnpool2d(Module):
     def forward(
         self, x: Any, indices: Any, output_size: tuple[int, ...] | None = None
     ) -> Tensor:
-        """Put the values back.
+        """Put the values back to where the maxima were, among zeros.
 
         Parameters
         ----------
         x, indices : Tensor, shape (N, C, I, J)
-            As MaxPool2d with ``return_indices=True`` gives them.
+            The results of a MaxPool2d with ``return_indices=True``.
         output_size : tuple, optional
             (H, W), or the whole shape, where the smallest that fits is not meant.
         """
@@ -91,7 +91,7 @@ class MaxUnpool2d(Module):
 
 
 class FixedUnpool2d(Module):
-    """Each value to the top left pixel of its cell: (N, C, H, W) -> (N, C, H scale, W scale).
+    """Put each value into the top left pixel of a cell: (N, C, H, W) -> (N, C, H scale, W scale).
 
     Source: Dosovitskiy, Springenberg & Brox 2015, "Learning to generate chairs
     with convolutional neural networks", section 3.1.
@@ -114,7 +114,7 @@ class AvgPool2d(Module):
     Parameters
     ----------
     kernel_size, stride, padding, ceil_mode
-        As in MaxPool2d; the padding is zeros.
+        The same as of MaxPool2d; the padding is zeros.
     count_include_pad : bool
         Whether those zeros count as pixels of the mean.
     divisor_override : int, optional
@@ -147,7 +147,7 @@ class AvgPool2d(Module):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means over a grid of as many, nearly equal cells as the output has pixels.
+    """The mean of each cell of a grid with as many, nearly equal cells as the output has pixels.
 
     (N, C, H, W) -> (N, C, I, J), (I, J) = ``output_size``; None keeps H or W.
     """

@@ -13,16 +13,16 @@ from minidl.tensor import Tensor
 
 
 class LoadReport(NamedTuple):
-    """The names that did not agree."""
+    """The names that differ between a module and the values loaded into it."""
 
     missing_keys: list[str]
-    """Here, but not in what was loaded: left as they were."""
+    """Names of the module alone, whose values are left as they were."""
     unexpected_keys: list[str]
-    """In what was loaded, but not here: not used."""
+    """Names of the loaded values alone, which are not used."""
 
 
 def snapshot(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Copies of the values, on the CPU, in C order."""
+    """Copy the values to the CPU, in C order."""
     return {n: np.array(to_device(t.data, "cpu"), order="C") for n, t in tensors.items()}
 
 

@@ -12,17 +12,17 @@ from minidl.tensor import Tensor
 def tap(
     who: str, layers: Mapping[str, Module], x: Tensor, names: Iterable[str]
 ) -> dict[str, Tensor]:
-    """The outputs of the named layers, in the order of ``names``.
+    """Run the layers, and return the outputs of those named, in the order of ``names``.
 
     Parameters
     ----------
     who : str
-        Whose layers they are, for the error.
+        The owner of the layers, for the error.
     layers : mapping of str to Module
-        In the order in which they follow each other. Those behind the last one that is
-        asked for are not computed.
+        The layers in their order. Those behind the last one that is asked for are not
+        computed.
     x : Tensor
-        What the first layer gets.
+        The input of the first layer.
     names : iterable of str
 
     Raises

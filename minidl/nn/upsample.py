@@ -55,7 +55,7 @@ class Upsample(Module):
 
 
 class PixelShuffle(Module):
-    """Channels to pixels: (N, C r r, H, W) -> (N, C, H r, W r), r = ``upscale_factor``.
+    """Move channels to pixels: (N, C r r, H, W) -> (N, C, H r, W r), r = ``upscale_factor``.
 
     Source: Shi et al. 2016, "Real-time single image and video super-resolution
     using an efficient sub-pixel convolutional neural network", equation 4.
@@ -73,7 +73,7 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """Pixels to channels, the inverse of PixelShuffle: (N, C, H r, W r) -> (N, C r r, H, W)."""
+    """Move pixels to channels, undoing PixelShuffle: (N, C, H r, W r) -> (N, C r r, H, W)."""
 
     def __init__(self, downscale_factor: int):
         super().__init__()

@@ -17,9 +17,9 @@ class Adagrad(Optimizer):
     params : iterable of Tensors or dicts
     lr, lr_decay : float
     weight_decay : float
-        Times p, added to the gradient.
+        This times p is added to the gradient.
     initial_accumulator_value : float
-        Where the sum of squares starts.
+        The value that the sum of squares starts from.
     eps : float
 
     Notes

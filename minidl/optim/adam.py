@@ -24,7 +24,7 @@ class Adam(Optimizer):
         Share of m and of v that is kept.
     eps : float
     weight_decay : float
-        Times p, added to the gradient.
+        This times p is added to the gradient.
     amsgrad : bool
         Divide by the largest v so far (Reddi, Kale & Kumar 2018, "On the
         convergence of Adam and beyond", algorithm 2).
@@ -93,8 +93,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: p shrinks by lr * weight_decay at each step.
 
-    Source: Loshchilov & Hutter 2019, "Decoupled weight decay regularization",
-    algorithm 2. Parameters as in Adam.
+    Its parameters are Adam's. Source: Loshchilov & Hutter 2019, "Decoupled weight
+    decay regularization", algorithm 2.
     """
 
     decoupled = True

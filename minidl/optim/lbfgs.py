@@ -69,7 +69,7 @@ class LBFGS(Optimizer):
             raise ArgumentError("LBFGS: all parameters form one group")
 
     def step(self, closure: Closure | None = None) -> Any:
-        """Some iterations, with as many evaluations of ``closure`` as they take.
+        """Take up to ``max_iter`` iterations, each evaluating ``closure`` as often as it needs.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class LBFGS(Optimizer):
 
 
 class _Iterations:
-    """One call of ``LBFGS.step``."""
+    """The iterations of one call of ``LBFGS.step``."""
 
     def __init__(
         self, optimizer: LBFGS, group: dict[str, Any], memory: dict[str, Any], closure: Closure
@@ -135,14 +135,14 @@ class _Iterations:
         return first
 
     def _first_try(self, gradient: Array) -> float:
-        """A full Newton step, except at first, when nothing is known of the scale."""
+        """The step to try first: a full Newton step, or a short one while the scale is unknown."""
         lr = self.group["lr"]
         if self.memory["iterations"] == 1:
             return min(1.0, 1.0 / float(abs(gradient).sum())) * lr
         return lr
 
     def _direction(self, gradient: Array) -> Array:
-        """Minus the inverse Hessian times the gradient, from the remembered changes."""
+        """Minus the gradient times the inverse Hessian that the remembered changes suggest."""
         memory = self.memory
         memory["iterations"] = memory.get("iterations", 0) + 1
         if "previous" not in memory:

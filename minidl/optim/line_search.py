@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 
 class Point(NamedTuple):
-    """A step, the function there, its gradient, and its slope along the direction."""
+    """A step t, and there the function, its gradient, and its slope along the direction."""
 
     t: float
     value: float
@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 def cubic_minimum(a: Point, b: Point, low: float, high: float) -> float:
-    """Where the cubic through two points and slopes is least, within [low, high]."""
+    """The step in [low, high] at which the cubic through two points and slopes is least."""
     if a.t > b.t:
         a, b = b, a
     d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.t - b.t)
@@ -51,14 +51,14 @@ def strong_wolfe(
     tolerance: float = 1e-9,
     limit: int = 25,
 ) -> tuple[Point, int]:
-    """A point along the direction that satisfies the conditions, and the evaluations spent.
+    """Find a point that satisfies the conditions; return it and the evaluations spent.
 
     Parameters
     ----------
     evaluate : callable
         ``evaluate(t)``, the Point at step t.
     start : Point
-        At t = 0; its slope is negative.
+        The point at t = 0; its slope is negative.
     t : float
         The first step to try.
     scale : float
@@ -97,7 +97,7 @@ def _zoom(
     limit: int,
     spent: int,
 ) -> tuple[Point, int]:
-    """Shrink the interval between two points until one in it is good enough."""
+    """Shrink the interval between two points until one inside is good enough."""
     best, worse = (one, other) if one.value <= other.value else (other, one)
     stuck = False
     while spent < limit and abs(best.t - worse.t) * scale >= tolerance:

@@ -14,10 +14,11 @@ from minidl.nn.parameter import Parameter
 from minidl.tensor import Tensor
 
 Closure = Callable[[], Any]
+"""A function that computes the loss again, walks back, and returns the loss."""
 
 
 class Optimizer:
-    """Changes parameters in place by their gradients.
+    """A method that changes parameters in place by their gradients.
 
     A subclass gives its settings to ``__init__`` and writes ``update``, which
     changes one parameter. Its memory of a parameter is a dict of arrays and
@@ -121,7 +122,7 @@ class Optimizer:
     def update(
         self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]
     ) -> None:
-        """Change the array p in place; ``state`` is what is remembered of it."""
+        """Change the array p in place; ``state`` is the memory of earlier steps."""
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -131,7 +132,7 @@ class Optimizer:
                 p.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Settings and memory, with parameters numbered in order, as PyTorch lays them out."""
+        """Copy settings and memory, with parameters numbered in order, in PyTorch's layout."""
         numbers = {id(p): i for i, p in enumerate(self._parameters())}
         groups = [
             {**group, "params": [numbers[id(p)] for p in group["params"]]}
@@ -178,7 +179,7 @@ class Optimizer:
             )
 
     def _check_memory(self, number: int, p: Tensor, arrays: dict[str, Any]) -> None:
-        """An optimiser's arrays have the shape of their parameter."""
+        """Refuse arrays that do not have the shape of their parameter."""
         for name, value in arrays.items():
             if is_array(value) and value.ndim and value.shape != p.shape:
                 raise CheckpointError(
@@ -193,7 +194,7 @@ class Optimizer:
 
 
 def _copied(value: Any, device: str) -> Any:
-    """A copy of nested dicts and lists of arrays and numbers."""
+    """Copy nested dicts and lists of arrays and numbers."""
     if isinstance(value, dict):
         return {k: _copied(v, device) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -204,7 +205,7 @@ def _copied(value: Any, device: str) -> Any:
 
 
 def remembered(state: dict[str, Any], name: str, p: Array, start: float = 0.0) -> Array:
-    """An array of the shape of p that lives in ``state``, made on first use."""
+    """Return the array of this name in ``state``, which at first use is filled with ``start``."""
     if name not in state:
         state[name] = xp_of(p).full_like(p, start)
     return state[name]

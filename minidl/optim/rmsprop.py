@@ -21,7 +21,7 @@ class RMSprop(Optimizer):
         Share of the running mean that is kept.
     eps : float
     weight_decay : float
-        Times p, added to the gradient.
+        This times p is added to the gradient.
     momentum : float
         Share of the last step that is kept.
     centered : bool

@@ -15,7 +15,7 @@ from minidl.optim.optimizer import Optimizer
 
 
 class Schedule:
-    """Sets each group's ``lr`` to its first one times ``factor(t)`` at every ``step()``.
+    """A rule that sets each group's ``lr`` to its first one times ``factor(t)`` at step t.
 
     Attributes
     ----------
@@ -36,16 +36,16 @@ class Schedule:
         return base * self.factor(t)
 
     def factor(self, t: int) -> float:
-        """What the first learning rate is multiplied by."""
+        """The factor of the first learning rate after t steps."""
         raise NotImplementedError
 
     def step(self) -> None:
-        """One step further."""
+        """Count a step, and set the learning rates."""
         self.last_epoch += 1
         self._set()
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate of each group."""
+        """Return the learning rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _set(self) -> None:
@@ -53,11 +53,11 @@ class Schedule:
             group["lr"] = self.rate(base, self.last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands."""
+        """Return the number of steps and the first learning rates."""
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from there.
+        """Go on from a saved number of steps and its learning rates.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class Schedule:
 
 
 class LambdaLR(Schedule):
-    """Any function of t."""
+    """A learning rate multiplied by any function of t."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]):
         self._function = lr_lambda
@@ -82,7 +82,7 @@ class LambdaLR(Schedule):
 
 
 class StepLR(Schedule):
-    """Times gamma every ``step_size`` steps."""
+    """A learning rate multiplied by gamma every ``step_size`` steps."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
         if step_size < 1:
@@ -95,7 +95,7 @@ class StepLR(Schedule):
 
 
 class MultiStepLR(Schedule):
-    """Times gamma at each milestone."""
+    """A learning rate multiplied by gamma at each milestone."""
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1):
         self.milestones, self.gamma = sorted(milestones), gamma
@@ -106,7 +106,7 @@ class MultiStepLR(Schedule):
 
 
 class ExponentialLR(Schedule):
-    """Times gamma at every step."""
+    """A learning rate multiplied by gamma at every step."""
 
     def __init__(self, optimizer: Optimizer, gamma: float):
         self.gamma = gamma
@@ -117,7 +117,7 @@ class ExponentialLR(Schedule):
 
 
 class LinearLR(Schedule):
-    """From one factor to another over ``total_iters`` steps: a warm-up."""
+    """A factor that moves evenly from one to another in ``total_iters`` steps: a warm-up."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class LinearLR(Schedule):
 
 
 class PolynomialLR(Schedule):
-    """(1 - t / total_iters) ** power, then 0."""
+    """A factor of (1 - t / total_iters) ** power, then of 0."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0):
         self.total_iters, self.power = total_iters, power
@@ -146,7 +146,7 @@ class PolynomialLR(Schedule):
 
 
 class CosineAnnealingLR(Schedule):
-    """Half a cosine wave down to ``eta_min`` in ``T_max`` steps.
+    """Half a cosine wave from the first learning rate to ``eta_min`` in ``T_max`` steps.
 
     Source: Loshchilov & Hutter 2017, "SGDR", equation 5, without restarts.
     """
@@ -160,7 +160,7 @@ class CosineAnnealingLR(Schedule):
 
 
 class ReduceLROnPlateau:
-    """Times ``factor`` when a metric has not improved for more than ``patience`` steps.
+    """A learning rate reduced when a metric has not improved for over ``patience`` steps.
 
     Parameters
     ----------
@@ -168,11 +168,11 @@ class ReduceLROnPlateau:
     mode : {"min", "max"}
         Whether smaller or larger metrics are better.
     factor : float
-        Below 1.
+        Multiplier of the learning rate, below 1.
     patience : int
         Steps without improvement that are borne.
     threshold : float
-        How much better counts, relative (``threshold_mode="rel"``) or absolute ("abs").
+        The smallest improvement, relative (``threshold_mode="rel"``) or absolute ("abs").
     cooldown : int
         Steps after a reduction in which nothing is counted.
     min_lr : float
@@ -204,7 +204,7 @@ class ReduceLROnPlateau:
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
 
     def step(self, metrics: float) -> None:
-        """Take the newest metric into account."""
+        """Count the newest metric, and reduce the learning rates when it is time."""
         value = float(metrics)
         self.last_epoch += 1
         if self._is_better(value):
@@ -228,16 +228,16 @@ class ReduceLROnPlateau:
         return sign * value > sign * self.best * (1 + sign * self.threshold)
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate of each group."""
+        """Return the learning rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered; infinity as a string, which JSON can hold."""
+        """Return the best metric, as a string, since JSON has no infinity, and the counters."""
         names = ("num_bad_epochs", "cooldown_counter", "last_epoch")
         return {"best": str(self.best), **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from a saved best metric and its counters."""
         self.best = float(saved["best"])
         self.num_bad_epochs = int(saved["num_bad_epochs"])
         self.cooldown_counter = int(saved["cooldown_counter"])

@@ -20,9 +20,9 @@ class SGD(Optimizer):
     momentum : float
         Share of the last step that is kept.
     dampening : float
-        Taken off the gradient when it joins the momentum, from the second step on.
+        Share of the gradient that does not join the momentum, from the second step on.
     weight_decay : float
-        Times p, added to the gradient.
+        This times p is added to the gradient.
     nesterov : bool
         Look one step ahead (Sutskever et al. 2013, "On the importance of
         initialization and momentum in deep learning", section 2).

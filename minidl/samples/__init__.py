@@ -7,8 +7,9 @@ runs on minidl, on its reference code and (in the tests) on PyTorch::
     Sample("conv2d", "stride 2", lambda F, x, w: F.conv2d(x, w, stride=2),
            shapes=[(2, 3, 7, 6), (4, 3, 3, 2)])
 
-``minidl check`` and the tests walk over ``all_samples()``; an op without a
-sample fails the suite.
+A file here has the samples of the functions that the file of the same name in
+``minidl/functional/`` defines. ``minidl check`` and the tests walk over
+``all_samples()``; an op without a sample fails the suite.
 """
 
 from __future__ import annotations
@@ -22,25 +23,26 @@ from typing import Any
 import numpy as np
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+"""A function of a generator and a shape that returns random numbers of this shape."""
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal numbers."""
+    """Draw standard normal numbers."""
     return rng.standard_normal(shape)
 
 
 def positive(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers between 0.5 and 1.5."""
+    """Draw numbers between 0.5 and 1.5."""
     return rng.uniform(0.5, 1.5, shape)
 
 
 def probabilities(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers between 0.1 and 0.9."""
+    """Draw numbers between 0.1 and 0.9."""
     return rng.uniform(0.1, 0.9, shape)
 
 
 def apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Distinct numbers, 0.1 apart and away from 0: no kink or tie is near any of them."""
+    """Draw distinct numbers, 0.1 apart and away from 0, so that no kink or tie is near."""
     n = int(np.prod(shape))
     return (rng.permutation(n) - n // 2 + 0.5).reshape(shape) * 0.1
 
@@ -77,11 +79,11 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """The op and the setting."""
+        """The op, and the setting in brackets."""
         return f"{self.op} ({self.setting})" if self.setting else self.op
 
     def inputs(self, seed: int = 0) -> list[np.ndarray]:
-        """The arrays the call runs on, in float64."""
+        """Draw the arrays that the call runs on, in float64."""
         rng = np.random.default_rng([seed, *self.name.encode()])
         draws = [self.draw] * len(self.shapes) if callable(self.draw) else self.draw
         return [
@@ -91,7 +93,7 @@ class Sample:
 
 
 def all_samples() -> list[Sample]:
-    """Every sample of every family, in the order of the files and the lines."""
+    """Return every sample of every family, in the order of the files and the lines."""
     families = sorted(m.name for m in pkgutil.iter_modules(__path__))
     return [
         sample

@@ -7,10 +7,10 @@ from minidl.samples import Sample, normal
 X, GRID = (2, 3, 5, 4), (2, 3, 2, 2)
 
 
-def between(rng, shape):
-    """Points whose pixel coordinates have fractions between 0.2 and 0.8, some outside.
+def between_pixels(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw points between the centres of pixels, some outside the image.
 
-    The coordinates are those of align_corners=False; shape[-1] is (across, down).
+    The last axis is (across, down), in the coordinates of align_corners=False.
     """
     h, w = X[2:]
     size = np.array([w, h])
@@ -20,21 +20,21 @@ def between(rng, shape):
     return (2 * pixels + 1) / size - 1
 
 
-def between_corners(rng, shape):
-    """The same for align_corners=True."""
+def between_corners(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw points between the centres of pixels for align_corners=True, some outside."""
     size = np.array([X[3], X[2]])
     pixels = rng.integers(-2, size + 1, shape) + rng.uniform(0.2, 0.8, shape)
     return 2 * pixels / (size - 1) - 1
 
 
-def _sampled(mode, padding_mode, align_corners):
+def _sampled(mode: str, padding_mode: str, align_corners: bool) -> Sample:
     setting = f"{mode}, {padding_mode}" + (", align_corners" if align_corners else "")
     return Sample(
         "grid_sample",
         setting,
         lambda F, x, g: F.grid_sample(x, g, mode, padding_mode, align_corners),
         [X, GRID],
-        [normal, between_corners if align_corners else between],
+        [normal, between_corners if align_corners else between_pixels],
     )
 
 

@@ -1,5 +1,7 @@
 """Samples of normalisation."""
 
+from typing import Any
+
 import numpy as np
 
 from minidl.samples import Sample, positive
@@ -8,8 +10,8 @@ X, C = (4, 3, 2, 5), (3,)
 MEAN, VARIANCE = np.array([0.5, -1.0, 0.0]), np.array([1.5, 0.5, 2.0])
 
 
-def _fixed(F, x, w, b):
-    """With running statistics, in the dtype of x."""
+def _evaluated(F: Any, x: Any, w: Any, b: Any) -> Any:
+    """Normalise by fixed running statistics, in the dtype of x."""
     statistics = (F.as_tensor(s.astype(str(x.dtype).split(".")[-1])) for s in (MEAN, VARIANCE))
     return F.batch_norm(x, *statistics, w, b)
 
@@ -19,7 +21,7 @@ SAMPLES = [
            lambda F, x, w, b: F.batch_norm(x, None, None, w, b, training=True), [X, C, C]),
     Sample("batch_norm", "vectors", lambda F, x: F.batch_norm(x, None, None, training=True),
            [(5, 3)]),
-    Sample("batch_norm", "running statistics", _fixed, [X, C, C]),
+    Sample("batch_norm", "running statistics", _evaluated, [X, C, C]),
     Sample("instance_norm", "", lambda F, x: F.instance_norm(x), [X]),
     Sample("instance_norm", "affine", lambda F, x, w, b: F.instance_norm(x, weight=w, bias=b),
            [X, C, C]),

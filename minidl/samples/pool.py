@@ -1,5 +1,7 @@
 """Samples of pooling and unpooling, on values without ties."""
 
+from typing import Any
+
 import numpy as np
 
 from minidl.samples import Sample, apart
@@ -8,7 +10,7 @@ X = (2, 3, 7, 6)
 INDICES = np.array([[[[0, 7], [13, 22]], [[6, 2], [18, 15]]]])
 
 
-def _unpooled(F, x):
+def _unpooled(F: Any, x: Any) -> Any:
     y, indices = F.max_pool2d(x, 2, 2, return_indices=True)
     return F.max_unpool2d(y * y, indices, 2, 2, output_size=X[2:])
 

@@ -1,11 +1,13 @@
 """Samples of resizing and of moving channels to pixels."""
 
+from typing import Any
+
 from minidl.samples import Sample
 
 X = (2, 3, 5, 4)
 
 
-def _resized(setting, **options):
+def _resized(setting: str, **options: Any) -> Sample:
     return Sample("interpolate", setting, lambda F, x: F.interpolate(x, **options) ** 2, [X])
 
 

@@ -24,12 +24,12 @@ from minidl.files.whole import Pathlike
 from minidl.train.history import History
 
 FORMAT = 1
-"""Grows by one when older programs could no longer read a checkpoint."""
+"""The version of the files' layout; it grows when older programs could not read them."""
 
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint says about its run, apart from the states that it restored.
+    """A checkpoint's account of its run, apart from the states that it restored.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class Checkpoint:
         The settings of the run, as they were given.
     history : History
     progress : dict
-        What the loop adds: where it stands within its epoch.
+        The place within the epoch, and whatever else the loop adds.
     versions : dict of str to str
-        Of minidl, NumPy and Python, when it was saved.
+        The versions of minidl, NumPy and Python that saved it.
     """
 
     step: int
@@ -75,7 +75,7 @@ def save_checkpoint(
     path : str or path
         Ends in ``.safetensors``.
     model, optimizer, loader, schedule : objects with ``state_dict()``, or None
-        What None leaves out cannot be restored.
+        Those that are None cannot be restored.
     step, epoch : int
         Steps taken and epochs finished.
     config : dict, optional

@@ -14,12 +14,12 @@ from minidl.train.log import JsonLines
 
 
 class RunFolder:
-    """``last.safetensors``, ``last.json`` and ``metrics.jsonl`` of one run.
+    """The folder of one run: ``last.safetensors``, ``last.json`` and ``metrics.jsonl``.
 
     Parameters
     ----------
     path : str or path
-        Made if it does not exist.
+        The folder; it is made if it does not exist.
     **parts
         The model, optimizer, loader and schedule whose states a checkpoint holds.
     """
@@ -34,7 +34,7 @@ class RunFolder:
             remove_leftovers(file)
 
     def start(self) -> None:
-        """Begin a run; what an earlier one left is kept under the name ``previous``.
+        """Begin a run; rename what an earlier one left to ``previous``.
 
         Were it left in place, resuming this run before its first checkpoint would go
         on from the other one's. A run without a checkpoint leaves nothing to keep.
@@ -50,9 +50,9 @@ class RunFolder:
         self.metrics = JsonLines(self.path / "metrics.jsonl")
 
     def resume(self, config: Mapping[str, Any]) -> Checkpoint:
-        """Restore every part, and cut the metrics back to what the checkpoint knew of."""
+        """Restore every part, and cut off the metrics that are newer than the checkpoint."""
         last = load_checkpoint(self.checkpoint, **self.parts)
-        # As they come back from a file, where tuples have become lists.
+        # A file turns tuples into lists.
         given = {key: list(v) if isinstance(v, tuple) else v for key, v in config.items()}
         changed = sorted(
             key
@@ -75,7 +75,7 @@ class RunFolder:
         self.metrics.write(row)
 
     def save(self, *, progress: Mapping[str, Any], **about: Any) -> None:
-        """Replace the checkpoint by one of this moment."""
+        """Replace the checkpoint by the present state."""
         assert self.metrics is not None
         # The metrics first, so that no checkpoint knows of rows that are not on the disk.
         known = {**progress, "metrics_bytes": self.metrics.sync()}

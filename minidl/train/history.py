@@ -8,8 +8,8 @@ from typing import Any
 
 from minidl.errors import ArgumentError, DataError, message
 
-CLOCK = "seconds"
-"""The one column that differs between two runs that are otherwise the same."""
+TIME_COLUMN = "seconds"
+"""The column of wall-clock times, the only one that differs between equal runs."""
 
 
 class History(list[dict[str, Any]]):
@@ -23,7 +23,7 @@ class History(list[dict[str, Any]]):
     """
 
     def column(self, name: str) -> list[Any]:
-        """The values of one column, row by row; None where a row has none.
+        """Return the values of one column, row by row; None where a row has none.
 
         Raises
         ------
@@ -37,13 +37,9 @@ class History(list[dict[str, Any]]):
             )
         return [row.get(name) for row in self]
 
-    def untimed(self) -> list[dict[str, Any]]:
-        """The rows without what the clock said: equal for a run and its repetition."""
-        return [{key: row[key] for key in row if key != CLOCK} for row in self]
-
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> History:
-        """The rows of a ``metrics.jsonl``, of steps and of epochs, in order.
+        """Read the rows of a ``metrics.jsonl``, of steps and of epochs, in order.
 
         Raises
         ------

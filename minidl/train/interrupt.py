@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether somebody has asked the program to stop; true once they have."""
+    """A flag that is true once somebody has asked the program to stop."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -21,7 +21,7 @@ class Interrupt:
 
 @contextmanager
 def held_interrupt() -> Iterator[Interrupt]:
-    """Inside the block the first SIGINT is only noted; the second one is Python's own.
+    """Only note the first SIGINT inside the block; leave the second one to Python.
 
     Where signals cannot be caught (another thread than the main one) or are ignored
     on purpose (a background job), nothing is changed.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from minidl.errors import import_extra
@@ -13,12 +12,12 @@ from minidl.files.serialize import json_text
 
 
 class JsonLines:
-    """One row a line, each on its way to the disk before ``write`` returns.
+    """A file of rows, one a line, each handed to the system before ``write`` returns.
 
     Parameters
     ----------
     path : str or path
-        Its folder is made if need be.
+        The file; its folder is made if need be.
     keep : int
         Bytes of an existing file to keep; what follows them is cut off. Default: none.
     """
@@ -50,28 +49,17 @@ class JsonLines:
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
-        """Close the file; again does nothing."""
+        """Close the file; a second call does nothing."""
         self._file.close()
-
-    def __enter__(self) -> JsonLines:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class TensorBoard:
-    """Every number of a row as a TensorBoard scalar; give it to ``fit`` as a callback.
+    """A callback of ``fit`` that writes every number of a row as a TensorBoard scalar.
 
     Parameters
     ----------
     folder : str or path
-        Where TensorBoard will look.
+        The folder in which TensorBoard will look.
     first_step : int, optional
         Hide what an earlier run wrote from this step on; for a resumed run.
 

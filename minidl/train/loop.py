@@ -18,14 +18,15 @@ from minidl.errors import ArgumentError, DataError, MinidlError, message
 from minidl.files.whole import Pathlike
 from minidl.tensor import Tensor
 from minidl.train.folder import RunFolder
-from minidl.train.history import CLOCK, History
+from minidl.train.history import TIME_COLUMN, History
 from minidl.train.interrupt import Interrupt, held_interrupt
 
 Row = dict[str, Any]
+"""One measurement: ``event``, ``epoch``, ``step``, ``loss`` and the metrics."""
 
 
 class DivergenceError(MinidlError, FloatingPointError):
-    """The loss or the weights have become infinite or NaN."""
+    """A loss or weights that have become infinite or NaN."""
 
 
 def fit(
@@ -58,15 +59,15 @@ def fit(
     Parameters
     ----------
     model : minidl.nn.Module
-        Left in training mode.
+        The model; it is left in training mode.
     loader : minidl.data.DataLoader, or another iterable
-        Gives an epoch's batches each time it is iterated over. Without a
-        ``state_dict``, it has to give the same ones every time.
+        An epoch's batches each time it is iterated over. Without a ``state_dict``, it
+        has to give the same ones every time.
     optimizer : minidl.optim.Optimizer
     loss : callable
         ``loss(model, batch)``, a Tensor of one element.
     epochs : int
-        How many there will have been in the end, those before a resume included.
+        The number of epochs in the end, those before a resume included.
     out : str or path, optional
         Folder for ``last.safetensors`` (the checkpoint), ``last.json`` and
         ``metrics.jsonl``. What an earlier run left there is renamed to ``previous``.
@@ -134,16 +135,18 @@ def fit(
 
 @dataclass
 class _Place:
-    """Where a run stands; kept in its checkpoints."""
+    """The place of a run in its training, kept in its checkpoints."""
 
     epoch: int = 0
     """Epochs finished."""
     step: int = 0
+    """Steps taken."""
     steps_in_epoch: int = 0
+    """Steps taken in this epoch."""
     loss_sum: float = 0.0
-    """Over the steps of this epoch so far: kept, so that a resumed mean is the same."""
+    """Sum of the losses of this epoch's steps, so that a resumed mean is the same."""
     seconds: float = 0.0
-    """In this epoch so far."""
+    """Time spent on this epoch."""
 
 
 @dataclass
@@ -175,7 +178,7 @@ class _Run:
         self.history = last.history
 
     def train_epoch(self, interrupt: Interrupt, title: str, progress: bool) -> None:
-        """Take the steps of an epoch that are left, saving on the way where it is time."""
+        """Take the steps of an epoch that are left, and save when it is time."""
         self.model.train()
         length = len(self.loader) if hasattr(self.loader, "__len__") else None
         bar = tqdm(total=length, initial=self.at.steps_in_epoch, desc=title,
@@ -201,7 +204,7 @@ class _Run:
                         raise KeyboardInterrupt
 
     def step(self, batch: Any) -> float:
-        """One step of the optimiser; the loss before it."""
+        """Take a step of the optimiser, and return the loss before it."""
         self.optimizer.zero_grad()
         loss = self.loss(self.model, batch)
         if not isinstance(loss, Tensor) or loss.size != 1:
@@ -232,7 +235,7 @@ class _Run:
         return value
 
     def end_epoch(self, interrupt: Interrupt, last: bool) -> None:
-        """Validate, write the row of the epoch, and save if it is time."""
+        """Validate, write the epoch's row, and save when it is time."""
         if self.at.steps_in_epoch == 0:
             raise DataError("fit: the loader gave no batch in a whole epoch")
         start = time.perf_counter()
@@ -250,7 +253,7 @@ class _Run:
             raise KeyboardInterrupt
 
     def save(self) -> None:
-        """Replace the checkpoint, unless the weights would spoil it."""
+        """Replace the checkpoint, but by no weights that are not finite."""
         if self.folder is None:
             return
         for parameter in self.model.parameters():
@@ -285,7 +288,7 @@ class _Run:
         with no_grad():
             metrics = {name: float(value) for name, value in self.validate(self.model).items()}
         self.model.train()
-        taken = metrics.keys() & {"event", "epoch", "step", "loss", CLOCK}
+        taken = metrics.keys() & {"event", "epoch", "step", "loss", TIME_COLUMN}
         if taken:
             raise ArgumentError(
                 message(
@@ -298,7 +301,7 @@ class _Run:
     def _row(self, event: str, loss: float, metrics: Mapping[str, float] | None = None) -> Row:
         epoch = self.at.epoch + (event == "step")  # epochs are counted from 1
         row = {"event": event, "epoch": epoch, "step": self.at.step, "loss": loss}
-        return {**row, **(metrics or {}), CLOCK: round(self.at.seconds, 3)}
+        return {**row, **(metrics or {}), TIME_COLUMN: round(self.at.seconds, 3)}
 
     def _report(self, row: Row) -> None:
         if self.folder is not None:

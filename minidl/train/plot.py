@@ -8,9 +8,10 @@ from typing import Any
 
 from minidl.errors import ArgumentError, import_extra
 from minidl.files.whole import replacing
-from minidl.train.history import CLOCK, History
+from minidl.train.history import TIME_COLUMN, History
 
-_NOT_DRAWN = ("event", "epoch", "step", CLOCK)
+_NOT_DRAWN = ("event", "epoch", "step", TIME_COLUMN)
+"""The columns that are no measurements."""
 
 
 def plot_history(
@@ -56,7 +57,7 @@ def plot_history(
 
 
 def _panels(epochs: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """The names of the columns to draw, by the title of their panel."""
+    """The columns to draw, by the title of their panel."""
     names = list(dict.fromkeys(name for row in [*epochs, *steps] for name in row))
     panels: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: "loss" not in name):

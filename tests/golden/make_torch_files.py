@@ -1,4 +1,4 @@
-"""Writes torch_zip.pth and torch_legacy.pth, which PyTorch has made: run where it is installed.
+"""Write torch_zip.pth and torch_legacy.pth by PyTorch: run where it is installed.
 
     python -m tests.golden.make_torch_files
 """

@@ -19,17 +19,17 @@ from minidl.compute.arrays import to_device
 from minidl.compute.dispatch import run
 from minidl.compute.windows import windows_over
 from minidl.cuda import emulator
-from minidl.cuda.ladder import ladders
 from minidl.cuda.launch import executing
 from minidl.cuda.source import shipped
 from minidl.errors import ShapeError
 from minidl.kernels.agreement import as_tuple, in_double, tolerance
 from minidl.kernels.cases import CASES, cases_of, channels_last, example, moved
+from minidl.kernels.ladders import LADDERS
 from minidl.samples import all_samples
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 DTYPES = [np.float32, np.float64]
-RUNGS = [rung for ladder in ladders().values() for rung in ladder]
+RUNGS = [rung for ladder in LADDERS.values() for rung in ladder]
 
 
 @cache
@@ -73,7 +73,7 @@ def assert_close(found, expected, relative):
 def test_rung_equals_the_reference(rung, dtype, case, device):
     arrays, settings = made(case, dtype)
     before = [array.tobytes() for array in arrays]
-    found = results(rung.function, arrays, settings, device)
+    found = results(rung, arrays, settings, device)
     assert [array.tobytes() for array in arrays] == before
     expected = in_double(rung.op, arrays, settings)
     for a, b in zip(found, expected, strict=True):
@@ -87,9 +87,9 @@ def test_rung_is_tried_on_several_cases_with_numbers_in_them(rung):
     assert len(cases) >= 2
 
 
-@pytest.mark.parametrize("op", ladders())
+@pytest.mark.parametrize("op", LADDERS)
 def test_lowest_rung_fits_everything(op):
-    lowest = ladders()[op][0]
+    lowest = LADDERS[op].rungs[0]
     assert lowest.level == 1
     for case in (*cases_of(op), example(op)):
         arrays, settings = made(case, np.float32)
@@ -97,8 +97,8 @@ def test_lowest_rung_fits_everything(op):
 
 
 def test_cases_and_ladders_are_of_the_same_ops():
-    assert {case.op for case in CASES} == set(ladders())
-    assert {example(op).op for op in ladders()} == set(ladders())
+    assert {case.op for case in CASES} == set(LADDERS)
+    assert {example(op).op for op in LADDERS} == set(LADDERS)
 
 
 def test_names_of_cases_are_distinct():
@@ -116,7 +116,7 @@ def test_every_kernel_is_launched_by_some_rung():
     with executing(noted):
         for rung, dtype, case in fitting([np.float32]):
             arrays, settings = made(case, dtype)
-            rung.function(*arrays, **settings)
+            rung(*arrays, **settings)
     assert launched == set(shipped())
 
 
@@ -126,7 +126,7 @@ def test_results_are_the_same_bit_for_bit(rung, device):
     """On the case with the most numbers, whose blocks are spread over cores."""
     cases = [case for r, dtype, case in TRIED if r is rung and dtype == np.float32]
     largest = max(cases, key=lambda case: sum(a.size for a in made(case, np.float32)[0]))
-    first, second = (results(rung.function, *made(largest, np.float32), device) for _ in "ab")
+    first, second = (results(rung, *made(largest, np.float32), device) for _ in "ab")
     assert [a.tobytes() for a in first] == [b.tobytes() for b in second]
 
 
@@ -166,9 +166,9 @@ def test_convolutions_equal_the_reference(corner, device, drawn):
     arrays = [channels_last(array) for array in arrays] if last else arrays
     settings = {"windows": windows, "groups": groups}
     expected = in_double(f"conv2d_{corner}", arrays, settings)
-    for rung in ladders()[f"conv2d_{corner}"]:
+    for rung in LADDERS[f"conv2d_{corner}"]:
         if not rung.why_not(*arrays, **settings):
-            assert_close(results(rung.function, arrays, settings, device), expected, 1e-12)
+            assert_close(results(rung, arrays, settings, device), expected, 1e-12)
 
 
 # --- whole ops ---

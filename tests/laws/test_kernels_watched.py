@@ -6,9 +6,10 @@ import pytest
 
 from minidl.commands.kernels.check import SANITIZERS, check
 from minidl.cuda.emulator import sanitize
-from minidl.cuda.ladder import Rung, ladders
+from minidl.cuda.ladder import Rung
+from minidl.kernels.ladders import LADDERS
 
-RUNGS = [rung for ladder in ladders().values() for rung in ladder]
+RUNGS = [rung for ladder in LADDERS.values() for rung in ladder]
 
 
 @pytest.mark.parametrize("rung", RUNGS, ids=[rung.name for rung in RUNGS])

@@ -1,4 +1,4 @@
-"""The demo's charts, drawn with matplotlib as PNG."""
+"""Charts of training and of codes, drawn with matplotlib as PNG."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minidl.errors import MinidlError
 
 
 def embeddings(planes: Mapping[str, np.ndarray], labels: np.ndarray) -> bytes:
-    """Scatter plots side by side, one dot per image, coloured by its digit.
+    """Draw scatter plots side by side, one dot per image, coloured by its digit.
 
     ``planes`` maps a title to codes of shape (N, 2).
     """
@@ -34,7 +34,7 @@ def embeddings(planes: Mapping[str, np.ndarray], labels: np.ndarray) -> bytes:
 
 
 def curves(panels: Mapping[str, Mapping[str, Sequence[float]]], ylabel: str) -> bytes:
-    """One panel per title, one line per name, against epochs."""
+    """Draw one panel per title, one line per name, against epochs."""
     figure, axes = _figure(1, len(panels), (4.6 * len(panels), 3.4))
     for axis, (title, lines) in zip(axes.flat, panels.items(), strict=True):
         for name, values in lines.items():
@@ -44,6 +44,27 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[float]]], ylabel: str) -> 
         axis.set_ylim(every.min() - margin, every.max() + margin)
         axis.set_title(title)
         axis.set_xlabel("epoch")
+        axis.set_ylabel(ylabel)
+        axis.legend(frameon=False)
+    return _png(figure)
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    x: Sequence[float],
+    xlabel: str,
+    ylabel: str,
+    scales: tuple[str, str] = ("linear", "linear"),
+) -> bytes:
+    """Draw one panel per title, one line per name, against x; ``scales`` are matplotlib's."""
+    figure, axes = _figure(1, len(panels), (5.2 * len(panels), 3.8))
+    for axis, (title, named) in zip(axes.flat, panels.items(), strict=True):
+        for name, values in named.items():
+            axis.plot(x, values, marker="o", label=name)
+        axis.set_xscale(scales[0])
+        axis.set_yscale(scales[1])
+        axis.set_title(title)
+        axis.set_xlabel(xlabel)
         axis.set_ylabel(ylabel)
         axis.legend(frameon=False)
     return _png(figure)
@@ -65,24 +86,3 @@ def _png(figure: Any) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110)
     return file.getvalue()
-
-
-def lines(
-    panels: Mapping[str, Mapping[str, Sequence[float]]],
-    x: Sequence[float],
-    xlabel: str,
-    ylabel: str,
-    scales: tuple[str, str] = ("linear", "linear"),
-) -> bytes:
-    """One panel per title, one line per name, against x; scales are matplotlib's names."""
-    figure, axes = _figure(1, len(panels), (5.2 * len(panels), 3.8))
-    for axis, (title, named) in zip(axes.flat, panels.items(), strict=True):
-        for name, values in named.items():
-            axis.plot(x, values, marker="o", label=name)
-        axis.set_xscale(scales[0])
-        axis.set_yscale(scales[1])
-        axis.set_title(title)
-        axis.set_xlabel(xlabel)
-        axis.set_ylabel(ylabel)
-        axis.legend(frameon=False)
-    return _png(figure)

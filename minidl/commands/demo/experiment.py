@@ -15,13 +15,16 @@ from minidl.models.autoencoder import Autoencoder, mlp_autoencoder
 from minidl.models.vae import VAE, mlp_vae
 from minidl.train import History
 
-PLANE, LATENTS = 2, 10
-"""Latents of the models that are drawn on paper, and of those that are measured."""
+PLANE_LATENTS = 2
+"""Number of latents of the models whose codes are drawn."""
+
+LATENTS = 10
+"""Number of latents of the models that are measured."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model and how it got there."""
+    """A trained model, its history, and the seconds that its training took."""
 
     name: str
     model: Any
@@ -39,29 +42,32 @@ class Experiment:
     vae: Trained
 
     def all(self) -> list[Trained]:
-        """The four, in the order in which they were trained."""
+        """Return the four, in the order in which they were trained."""
         return [self.autoencoder_plane, self.vae_plane, self.autoencoder, self.vae]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What depends on the data: the size of the networks and the length of training."""
+    """The settings that depend on the data: sizes of networks and length of training."""
 
-    bent: tuple[int, ...]
-    """Hidden layers of the models with two latents: a plane has to be bent a lot."""
+    plane_hidden: tuple[int, ...]
+    """Hidden units of the models with two latents: more, as a plane has to bend a lot."""
     hidden: tuple[int, ...]
-    """Hidden layers of the models with ten."""
+    """Hidden units of the models with ten latents."""
     epochs: int
+    """Number of passes over the training images."""
     batch_size: int
+    """Number of images a step."""
 
 
 RECIPES = {
     "digits": Recipe((128, 64), (256,), 150, 50),
     "mnist": Recipe((300, 200, 100), (400,), 25, 100),
 }
+"""The settings for each choice of ``--data``."""
 
 
-def run(
+def run_experiment(
     digits: Digits,
     recipe: Recipe,
     seed: int,
@@ -99,8 +105,8 @@ def run(
         return mlp_vae(digits.image, latent, hidden, trials=digits.trials, activation=nn.ReLU)
 
     return Experiment(
-        trained("autoencoder-2", lambda: autoencoder(PLANE, recipe.bent)),
-        trained("vae-2", lambda: vae(PLANE, recipe.bent)),
+        trained("autoencoder-2", lambda: autoencoder(PLANE_LATENTS, recipe.plane_hidden)),
+        trained("vae-2", lambda: vae(PLANE_LATENTS, recipe.plane_hidden)),
         trained("autoencoder-10", lambda: autoencoder(LATENTS, recipe.hidden)),
         trained("vae-10", lambda: vae(LATENTS, recipe.hidden)),
     )

@@ -24,13 +24,14 @@ COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
 """One colour per digit, the same on the whole page."""
 
 REACH = 4.0
-"""The live plane shows codes from -REACH to REACH: nearly all of the prior."""
+"""Largest coordinate of a code on the live plane, which shows nearly all of the prior."""
 
 _ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
+"""The activations that the page's decoder knows, and its names of them."""
 
 
 def picture(page: np.ndarray, caption: str = "", width: int | None = None) -> str:
-    """A grid of pixels as a figure; ``width`` in CSS pixels magnifies it sharply."""
+    """Write a grid of pixels as a figure; ``width`` in CSS pixels magnifies it sharply."""
     encoded = base64.b64encode(png_bytes(page)).decode()
     size = f' width="{width}"' if width else ""
     return _figure(f'<img class="pixels" alt="{html.escape(caption)}"{size} src="data:image/png;'
@@ -38,7 +39,7 @@ def picture(page: np.ndarray, caption: str = "", width: int | None = None) -> st
 
 
 def chart(png: bytes, caption: str = "") -> str:
-    """A chart, drawn as PNG, as a figure."""
+    """Write a chart, drawn as PNG, as a figure."""
     encoded = base64.b64encode(png).decode()
     return _figure(f'<img alt="{html.escape(caption)}" src="data:image/png;base64,{encoded}">',
                    caption)
@@ -50,7 +51,7 @@ def _figure(inside: str, caption: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of text."""
+    """Write a table of text."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
@@ -59,14 +60,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def section(title: str, text: str, *parts: str) -> str:
-    """A headed section: a paragraph, then figures and tables."""
+    """Write a headed section: a paragraph, then figures and tables."""
     return f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>{''.join(parts)}"
 
 
 def explorer(
     decoder: nn.Sequential, image: tuple[int, int], codes: np.ndarray, labels: np.ndarray
 ) -> str:
-    """The live decoder: the latent plane, the image under the pointer, the code.
+    """Write the live decoder: the latent plane, the image under the pointer, the code.
 
     Parameters
     ----------
@@ -74,9 +75,9 @@ def explorer(
         Linear layers and activations from a code of two numbers to logits.
     image : (H, W)
     codes : array, shape (N, 2)
-        Codes to mark on the plane.
+        The codes to mark on the plane.
     labels : array of int, shape (N,)
-        The digit each of them was.
+        The digit of each code.
     """
     data = {
         "layers": decoder_layers(decoder),
@@ -98,7 +99,7 @@ def explorer(
 
 
 def decoder_layers(decoder: nn.Sequential) -> list[dict[str, Any]]:
-    """A fully connected decoder as numbers for the browser; the last layer gives pixels.
+    """Turn a fully connected decoder, whose last layer gives pixels, into numbers for the browser.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def _base64(array: np.ndarray) -> str:
 
 
 def page(title: str, subtitle: str, sections: Sequence[str]) -> str:
-    """The whole document."""
+    """Write the whole document."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The subcommands, each with flags of its own and examples."""
+    """Add the subcommands, each with flags of its own and examples."""
     commands = parser.add_subparsers(dest="kernels_command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         part = import_module(f"{__name__}.{module}")

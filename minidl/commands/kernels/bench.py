@@ -99,7 +99,7 @@ def bench(rungs: list[Rung], case: Case, args: argparse.Namespace) -> list[Timed
     times: dict[str, list[float]] = {rung.name: [] for rung in fitting}
     for turn in range(args.repeats + 1):
         for rung in fitting:
-            milliseconds = clock(partial(rung.function, *arrays, **settings))
+            milliseconds = clock(partial(rung, *arrays, **settings))
             if turn:  # the first one builds, loads and warms up
                 times[rung.name].append(milliseconds)
     return [
@@ -111,14 +111,14 @@ def bench(rungs: list[Rung], case: Case, args: argparse.Namespace) -> list[Timed
 
 
 def on_cpu(run: Callable[[], Any]) -> float:
-    """Milliseconds of a call."""
+    """The milliseconds of a call."""
     start = time.perf_counter()
     run()
     return 1e3 * (time.perf_counter() - start)
 
 
 def on_gpu(run: Callable[[], Any]) -> float:
-    """Milliseconds of a call on the GPU, by its own clock."""
+    """The milliseconds of a call on the GPU, by its own clock."""
     import cupy
 
     start, end = cupy.cuda.Event(), cupy.cuda.Event()

@@ -89,7 +89,7 @@ class Checked:
 
 
 def line(result: Checked) -> str:
-    """The result in one line."""
+    """A rung's result as a line of text."""
     errors = "  ".join(f"{dtype} {error:.0e}" for dtype, error in sorted(result.errors.items()))
     looked = " ".join(["traced", *result.sanitized])
     found = result.problems[0].splitlines()[0] if result.problems else "nothing found"
@@ -141,10 +141,10 @@ def fitting(rung: Rung) -> Iterator[tuple[Case, str, Call]]:
 
 
 def _compare(result: Checked, case: Case, dtype: str, call: Call) -> int:
-    """Run a case under the tracer, note what differs; returns the requests looked at."""
+    """Run a case under the tracer, and note what differs; return the requests looked at."""
     arrays, settings = call
     with tracing() as trace:
-        found = as_tuple(result.rung.function(*arrays, **settings))
+        found = as_tuple(result.rung(*arrays, **settings))
     requests = sum(t.requests for rows in trace.traffic.values() for t in rows)
     result.cases += 1
     result.requests += requests
@@ -161,7 +161,7 @@ def _sanitize(result: Checked, mode: str, call: Call) -> None:
     arrays, settings = call
     try:
         with sanitizing(mode) as findings:
-            result.rung.function(*arrays, **settings)
+            result.rung(*arrays, **settings)
     except MinidlError as error:
         result.problems.append(f"{result.rung.name}, {mode} sanitizer: {error}")
         return

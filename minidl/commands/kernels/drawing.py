@@ -13,14 +13,14 @@ from math import ceil, prod
 import numpy as np
 
 from minidl.commands.kernels.launches import Owners
-from minidl.commands.kernels.occupancy import WARP, Occupancy
-from minidl.cuda.prepare import Launch
+from minidl.commands.kernels.occupancy import Occupancy
+from minidl.cuda.prepare import WARP, Launch
 
 CELL, GAP = 9, 2
-"""Of a picture's squares, in its own units."""
+"""The side of a picture's squares, and the gap between them, in its own units."""
 
 SHOWN = 288
-"""Blocks that the picture of a grid shows, at most."""
+"""The most blocks that the picture of a grid shows."""
 
 FOLD = 64
 """Columns in which an array of one row, or of one column, is drawn."""
@@ -29,7 +29,7 @@ SIDE = 16
 """Warps in a row of the picture of a multiprocessor."""
 
 WIDEST, HIGHEST = 48, 30
-"""Cells of the picture of an array, at most: larger ones are sampled."""
+"""The most cells across and down in the picture of an array: larger ones are sampled."""
 
 
 def grid(launch: Launch) -> str:

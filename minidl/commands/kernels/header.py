@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from minidl.cuda.ladder import Rung
-from minidl.cuda.source import Kernel, folder
+from minidl.cuda.source import Kernel, shipped
 from minidl.errors import ArgumentError, KernelError, message
 from minidl.files.whole import replacing
 
@@ -77,8 +77,8 @@ class Header:
 
 
 def path_of(rung: Rung) -> Path:
-    """The .cu file of a rung: it lies beside the launcher, and is called as it is."""
-    return folder() / f"{rung.function.__module__.rpartition('.')[2]}.cu"
+    """The .cu file that a rung's kernel is in."""
+    return shipped()[rung.name].source.path
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +94,7 @@ def header_of(path: Path) -> Header:
 
 
 def parse(text: str, name: str) -> Header:
-    """The same, of a text."""
+    """Read the comment at the top of a .cu file's text."""
     lines = []
     for line in text.splitlines():
         if not line.startswith("//"):

@@ -19,10 +19,10 @@ from minidl.cuda.prepare import Launch
 from minidl.kernels.cases import Call
 
 PATTERN = 0xAB
-"""Fills an array before a block runs: what is not this afterwards was written."""
+"""The byte that fills an array before a block runs: where it is gone, the block wrote."""
 
 BLOCKS = 48
-"""Blocks that are run for the picture of who writes what, at most."""
+"""The most blocks that are run for the picture of who writes what."""
 
 
 def caught(rung: Rung, call: Call) -> list[Launch]:
@@ -30,13 +30,13 @@ def caught(rung: Rung, call: Call) -> list[Launch]:
     launches: list[Launch] = []
     arrays, settings = call
     with executing(launches.append):
-        rung.function(*arrays, **settings)
+        rung(*arrays, **settings)
     return launches
 
 
 @dataclass(frozen=True)
 class Owners:
-    """Which block writes which element of an array.
+    """The elements of an array, and the block that writes each.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Owners:
 
 
 def owners(rung: Rung, call: Call) -> list[Owners]:
-    """For each launch of a call, who writes the largest array that its kernel fills."""
+    """Find who writes the largest array that a kernel fills, for each launch of a call."""
     found: list[Owners] = []
 
     def look(launch: Launch) -> None:
@@ -67,7 +67,7 @@ def owners(rung: Rung, call: Call) -> list[Owners]:
 
     arrays, settings = call
     with executing(look):
-        rung.function(*arrays, **settings)
+        rung(*arrays, **settings)
     return found
 
 

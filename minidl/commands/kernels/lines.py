@@ -26,7 +26,7 @@ class Line:
 
     @property
     def excess(self) -> float:
-        """How many times as much is moved as would do; 1 is ideal."""
+        """The ratio of what is moved to what would do; 1 is ideal."""
         moved, ideal = sum(t.moved for t in self.traffic), sum(t.ideal for t in self.traffic)
         return moved / ideal if ideal else 1.0
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from minidl.commands.kernels.header import Row, header_of, path_of
 from minidl.commands.kernels.names import chosen
-from minidl.cuda.ladder import Rung, ladders
+from minidl.cuda.ladder import Ladder, Rung
 from minidl.kernels.cases import cases_of
+from minidl.kernels.ladders import LADDERS
 
 EXAMPLES = """examples:
   minidl kernels list               every family
@@ -56,7 +57,7 @@ there is nothing faster."""
 
 def lines(op: str, conditions_too: bool = False) -> list[str]:
     """The ladder of an op as text: marks, rungs, ideas, measurements."""
-    ladder = ladders()[op]
+    ladder = LADDERS[op]
     gpu, emulator = used(ladder)
     wide = max(len(short(rung)) for rung in ladder)
     ideas = max(len(row_of(rung).idea) for rung in ladder)
@@ -73,7 +74,7 @@ def lines(op: str, conditions_too: bool = False) -> list[str]:
 
 def entry(rung: Rung) -> dict[str, object]:
     """All that is known of a rung, for a program."""
-    gpu, emulator = used(ladders()[rung.op])
+    gpu, emulator = used(LADDERS[rung.op])
     row = row_of(rung)
     return {
         "family": path_of(rung).name, "op": rung.op, "level": rung.level, "rung": rung.name,
@@ -91,14 +92,14 @@ def short(rung: Rung) -> str:
     return rung.name.removeprefix(f"{rung.op}_")
 
 
-def used(ladder: list[Rung]) -> tuple[Rung, Rung]:
+def used(ladder: Ladder) -> tuple[Rung, Rung]:
     """The rungs used on a GPU and on the emulator, where all of them fit."""
     gpu = [rung for rung in ladder if not rung.optional]
     return gpu[-1], [rung for rung in gpu if not rung.slow_emulated][-1]
 
 
 def conditions(rung: Rung) -> list[str]:
-    """When a rung is not used although it is the highest."""
+    """The cases in which a rung is not used although it is the highest."""
     told = [f"does not fit: {reason}" for reason in reasons(rung.op)[rung.name]]
     if rung.optional:
         told.append("used only when asked for, by use_rung")
@@ -109,12 +110,12 @@ def conditions(rung: Rung) -> list[str]:
 
 @cache
 def reasons(op: str) -> dict[str, list[str]]:
-    """Why each rung of an op may not fit: what it answers to some of the cases."""
-    found: dict[str, dict[str, set[str]]] = {rung.name: {} for rung in ladders()[op]}
+    """The reasons why each rung of an op may not fit: its answers to the cases."""
+    found: dict[str, dict[str, set[str]]] = {rung.name: {} for rung in LADDERS[op]}
     for case in cases_of(op):
         for dtype in DTYPES:
             arrays, settings = case.make(np.random.default_rng(0), dtype)
-            for rung in ladders()[op]:
+            for rung in LADDERS[op]:
                 reason = rung.why_not(*arrays, **settings)
                 found[rung.name].setdefault(reason, set()).add(np.dtype(dtype).name)
     return {name: [_with_dtype(*item) for item in told.items() if item[0]]

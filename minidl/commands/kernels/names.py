@@ -6,15 +6,16 @@ import difflib
 from collections.abc import Iterable
 
 from minidl.commands.kernels.header import path_of
-from minidl.cuda.ladder import Rung, ladders
+from minidl.cuda.ladder import Rung
 from minidl.errors import ArgumentError, message
+from minidl.kernels.ladders import LADDERS
 
 
 def families() -> dict[str, list[str]]:
     """The ops of each family, by the name of its .cu file without the ending."""
     found: dict[str, list[str]] = {}
-    for op, rungs in ladders().items():
-        found.setdefault(path_of(rungs[0]).stem, []).append(op)
+    for op, ladder in LADDERS.items():
+        found.setdefault(path_of(ladder.rungs[0]).stem, []).append(op)
     return found
 
 
@@ -27,7 +28,7 @@ def chosen(names: Iterable[str]) -> list[Rung]:
         If there is nothing of one of the names, naming near ones.
     """
     wanted = {rung.name for name in names for rung in _named(name)}
-    return [rung for rungs in ladders().values() for rung in rungs if rung.name in wanted]
+    return [rung for ladder in LADDERS.values() for rung in ladder if rung.name in wanted]
 
 
 def one(name: str) -> tuple[str, Rung | None]:
@@ -39,7 +40,7 @@ def one(name: str) -> tuple[str, Rung | None]:
         If the name is neither.
     """
     rungs = _named(name)
-    if name in ladders():
+    if name in LADDERS:
         return name, None
     if len(rungs) > 1:
         ops = dict.fromkeys(rung.op for rung in rungs)
@@ -50,15 +51,14 @@ def one(name: str) -> tuple[str, Rung | None]:
 
 
 def _named(name: str) -> list[Rung]:
-    everything = ladders()
-    every = [rung for rungs in everything.values() for rung in rungs]
+    every = [rung for ladder in LADDERS.values() for rung in ladder]
     if name == "all":
         return every
-    if name in everything:
-        return everything[name]
+    if name in LADDERS:
+        return [*LADDERS[name]]
     found = [r for r in every if r.name == name or name in (path_of(r).stem, path_of(r).name)]
     if not found:
-        known = [*everything, *families(), *(rung.name for rung in every)]
+        known = [*LADDERS, *families(), *(rung.name for rung in every)]
         near = difflib.get_close_matches(name, known, 3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`minidl kernels list` names all."
         raise ArgumentError(message(f"kernels: nothing is called {name!r}", hint=hint))

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SOURCE = 'CUDA C++ Programming Guide, "Compute Capabilities"; cuda_occupancy.h'
+from minidl.cuda.prepare import WARP
 
-WARP = 32
+SOURCE = 'CUDA C++ Programming Guide, "Compute Capabilities"; cuda_occupancy.h'
+"""The source of the limits, as it is shown."""
+
 REGISTERS = 65536
-"""Of a multiprocessor, 32 bits each, in all of these architectures."""
+"""Registers of a multiprocessor, of 32 bits each, in all of these architectures."""
 
 PARTS = 4
-"""A multiprocessor has four parts, each with a quarter of the registers for its own warps."""
+"""Parts of a multiprocessor, each with a quarter of the registers for its own warps."""
 
 REGISTERS_AT_ONCE = 256
-"""Registers are handed out to a warp in so many."""
+"""Registers that are handed out to a warp at a time."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Occupancy:
 
     @property
     def share(self) -> float:
-        """Warps there at a time, of those that would fit."""
+        """The share of the places for warps that are taken."""
         return self.blocks * self.warps / self.most
 
 

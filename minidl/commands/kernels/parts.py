@@ -58,7 +58,7 @@ def _track(moved: float, ideal: float, most: float) -> str:
 
 
 def count(n: int, thing: str, plural: str = "s") -> str:
-    """So many of a thing.
+    """A number and what it counts, in the plural where it must be.
 
     >>> count(1, "block"), count(2048, "launch", "es")
     ('1 block', '2,048 launches')

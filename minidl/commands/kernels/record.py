@@ -19,15 +19,16 @@ from minidl.commands.kernels.occupancy import Occupancy, occupancy
 from minidl.cuda import nvrtc
 from minidl.cuda.cubin import Resources, resources
 from minidl.cuda.emulator.trace import Traffic, tracing
-from minidl.cuda.ladder import Rung, highest, ladders
+from minidl.cuda.ladder import Rung
 from minidl.cuda.prepare import Launch
 from minidl.cuda.source import Source, whole_text
 from minidl.errors import ArgumentError, DeviceError, message
 from minidl.kernels.agreement import as_tuple
 from minidl.kernels.cases import Call, Case, cases_of, example
+from minidl.kernels.ladders import LADDERS
 
 REALS = {"float32": "float", "float64": "double"}
-"""What ``real`` is for each dtype."""
+"""The meaning of ``real`` for each dtype."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def explain(rung: Rung, case: Case, dtype: str, arch: str, ladder: bool = False)
     seen = traced(rung, call)
     beside = [
         _compared(other, call, arch, seen if other is rung else None)
-        for other in (ladders()[rung.op] if ladder else ())
+        for other in (LADDERS[rung.op] if ladder else ())
     ]
     return Explanation(
         rung, case, dtype, arch, call, launches, owners(rung, call),
@@ -128,7 +129,7 @@ def explain(rung: Rung, case: Case, dtype: str, arch: str, ladder: bool = False)
 def gpu_rung(op: str, case: Case, dtype: str) -> Rung:
     """The rung that a GPU would use for a call."""
     arrays, settings = case.call(dtype)
-    return highest(op, *arrays, emulated=False, **settings)
+    return LADDERS[op].highest(*arrays, emulated=False, **settings)
 
 
 def fitting_case(rung: Rung, dtype: str) -> Case:
@@ -153,10 +154,10 @@ class Traced(NamedTuple):
 
 
 def traced(rung: Rung, call: Call) -> Traced:
-    """Run a call, and look."""
+    """Run a call, and look at each of its accesses."""
     arrays, settings = call
     with tracing() as trace:
-        result = as_tuple(rung.function(*arrays, **settings))
+        result = as_tuple(rung(*arrays, **settings))
     return Traced(trace.traffic, result[0].size)
 
 

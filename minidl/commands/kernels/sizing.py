@@ -76,7 +76,7 @@ def sized(op: str, given: Sizes) -> Case:
 
 
 def read(op: str, pairs: Sequence[str]) -> Sizes:
-    """Read ``["N=2", "mode=bicubic"]``."""
+    """Read sizes and words from texts such as ``["N=2", "mode=bicubic"]``."""
     known, sizes = DEFAULTS[op], {}
     for pair in pairs:
         name, _, value = pair.partition("=")

@@ -25,7 +25,7 @@ _WORDS = re.compile(
 
 
 def heat(excess: float) -> int:
-    """0 for ideal to 5 for eight times as much and more.
+    """The colour of a line: 0 for ideal traffic, to 5 for eight times as much and more.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def anchor(line: Line) -> str:
 
 
 def source(found: Explanation) -> str:
-    """Every file with traffic, the kernels' own first."""
+    """The text of every file with traffic, the kernels' own first."""
     lines = lines_of(found)
     path = found.launches[-1].kernel.source.path
     names = dict.fromkeys([path.name, *(line.file for line in lines)])

@@ -9,15 +9,15 @@ from minidl.commands.run import lecture_examples
 from minidl.errors import ArgumentError, message
 
 TOPICS = {
-    "superres": ("minidl.commands.run.superres", "enlarge a picture by a super-resolution network"),
-    "style": ("minidl.commands.run.style", "give a picture the style of others (Gatys et al.)"),
-    "fast-style": ("minidl.commands.run.fast_style", "train a network for one style, or apply one"),
+    "superres": "enlarge a picture by a super-resolution network",
+    "style": "give a picture the style of others (Gatys et al.)",
+    "fast-style": "train a network for one style, or apply one",
 }
-"""Each topic's module, imported only when it is called, and what it does."""
+"""The effect of each topic; its module is imported when it is called."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The topic, and everything behind it, which the topic itself reads."""
+    """Add the topic, and the arguments behind it, which the topic itself reads."""
     parser.add_argument(
         "topic", nargs="?", metavar="TOPIC",
         help=f"{', '.join(TOPICS)}, or an example's number or name",
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run a topic or an example, or without one list them."""
+    """Run a topic or an example, or list them if none is named."""
     if args.topic is None:
         print(listing())
         return 0
@@ -41,10 +41,9 @@ def main(args: argparse.Namespace) -> int:
             )
         lecture_examples.run(path, args.arguments)
         return 0
-    name, summary = TOPICS[args.topic]
-    module = import_module(name)
+    module = import_module(f"{__name__}.{args.topic.replace('-', '_')}")
     parser = argparse.ArgumentParser(
-        f"minidl run {args.topic}", description=summary, epilog=getattr(module, "EPILOG", None),
+        f"minidl run {args.topic}", description=TOPICS[args.topic], epilog=module.EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
@@ -52,11 +51,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def listing() -> str:
-    """All that can be run, a line each."""
-    topics = {name: text for name, (_, text) in TOPICS.items()}
+    """List all that can be run, a line each."""
     examples = {path.stem: lecture_examples.summary(path) for path in lecture_examples.paths()}
-    width = max(map(len, (*topics, *examples)))
-    parts = [("With pictures of yours:", topics), ("Examples of the lecture:", examples)]
+    width = max(map(len, (*TOPICS, *examples)))
+    parts = [("With pictures of yours:", TOPICS), ("Examples of the lecture:", examples)]
     blocks = ["\n".join([head, *(f"  {name:{width}}  {text}" for name, text in each.items())])
               for head, each in parts if each]
     return "\n\n".join([*blocks, "`minidl run TOPIC --help` says what a topic needs; an example "

@@ -11,8 +11,14 @@ import time
 from pathlib import Path
 
 from minidl import manual_seed
+from minidl.commands.run.flag_values import positive_int
 from minidl.commands.run.pictures import Picture, check_target, write_picture
-from minidl.commands.run.style import add_network_arguments, network, positive, read_coloured, sized
+from minidl.commands.run.style import (
+    add_network_arguments,
+    load_network,
+    read_coloured,
+    with_longer_side,
+)
 from minidl.data import DataLoader
 from minidl.errors import ArgumentError, message
 from minidl.lecture.flags import usable_device
@@ -29,10 +35,11 @@ hundreds of steps to leave that; the paper's is quicker. `apply` takes what it w
 pytorch/examples' .pth files, and pictures of any size."""
 
 NETS = ("examples", "paper")
+"""The values of ``--net``: the networks of pytorch/examples and of the paper."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two commands, each with its flags."""
+    """Add the two actions, each with its flags."""
     actions = parser.add_subparsers(dest="action", metavar="{train,apply}", required=True)
     train = actions.add_parser("train", help="learn a style", epilog=EPILOG)
     train.add_argument("folder", type=Path, metavar="PHOTOGRAPHS", help="a folder of pictures")
@@ -47,21 +54,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pytorch/examples' network or the paper's (%(default)s)",
     )
     train.add_argument(
-        "--channels", type=positive, default=32, help="of its first layer (%(default)s)"
+        "--channels", type=positive_int, default=32, help="of its first layer (%(default)s)"
     )
     train.add_argument(
-        "--size", type=positive, default=256, help="pixels of the squares to train on (%(default)s)"
+        "--size", type=positive_int, default=256,
+        help="pixels of the squares to train on (%(default)s)",
     )
     train.add_argument(
-        "--style-size", type=positive, metavar="N", help="longer side of the style (as it is)"
+        "--style-size", type=positive_int, metavar="N", help="longer side of the style (as it is)"
     )
-    train.add_argument("--batch", type=positive, default=4, help="pictures a step (%(default)s)")
-    train.add_argument("--epochs", type=positive, default=2, help="(%(default)s)")
+    train.add_argument(
+        "--batch", type=positive_int, default=4, help="pictures a step (%(default)s)"
+    )
+    train.add_argument("--epochs", type=positive_int, default=2, help="(%(default)s)")
     train.add_argument("--lr", type=float, default=1e-3, help="rate of Adam (%(default)s)")
     train.add_argument("--seed", type=int, default=0, help="of everything random")
     train.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     train.add_argument(
-        "--save-every", type=positive, default=100, metavar="N",
+        "--save-every", type=positive_int, default=100, metavar="N",
         help="steps between checkpoints (%(default)s)",
     )
     apply = actions.add_parser("apply", help="put a picture through a network")
@@ -77,12 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train or apply."""
+    """Train a network, or apply one."""
     return train(args) if args.action == "train" else apply(args)
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train, and write the network."""
+    """Train a network on photographs, and write it."""
     begin = time.perf_counter()
     check_folder(args.out, args.resume)
     photographs = Photographs(args.folder, args.size)
@@ -91,9 +101,9 @@ def train(args: argparse.Namespace) -> int:
             f"a batch has {args.batch} pictures, '{args.folder}' has {len(photographs)}"
         )
     style = read_coloured(args.style).colours
-    style = sized(style, args.style_size or max(style.shape[1:]))
+    style = with_longer_side(style, args.style_size or max(style.shape[1:]))
     recipe_name = args.recipe or ("pytorch-examples" if args.weights else "random-fast")
-    features, recipe = network(args, recipe_name)
+    features, recipe = load_network(args, recipe_name)
     features.check(recipe.layers, (1, 3, args.size, args.size))
     manual_seed(args.seed)
     build = TransformerNet if args.net == "examples" else TransformNet

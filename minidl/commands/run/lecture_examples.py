@@ -12,24 +12,24 @@ from minidl.files.top_folders import top_folder
 
 
 def paths() -> list[Path]:
-    """In the lecture's order."""
+    """Find the examples, in the lecture's order."""
     return sorted(top_folder("examples").glob("[0-9][0-9]_*.py"))
 
 
 def find(name: str) -> Path | None:
-    """By "12_superres", "12_superres.py", or "12"."""
+    """Find an example by its number or name: "12", "12_superres" or "12_superres.py"."""
     wanted = name.removesuffix(".py")
     return next((p for p in paths() if wanted in (p.stem, p.stem[:2])), None)
 
 
 def summary(path: Path) -> str:
-    """What it says of itself in its first line."""
+    """Read the first line of an example's docstring."""
     text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
     return text.partition("\n")[0]
 
 
 def run(path: Path, arguments: Sequence[str]) -> None:
-    """As ``python path arguments`` would, in this process."""
+    """Run an example as ``python path arguments`` would, in this process."""
     before = sys.argv
     sys.argv = [str(path), *arguments]
     try:

@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ORIENTATION = 0x0112
-"""EXIF's tag."""
+"""EXIF's tag of a picture's orientation."""
 
 OPAQUE_ENDINGS = (".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
-"""Files that cannot be transparent."""
+"""The endings of files that cannot be transparent."""
 
 ENDINGS = (*OPAQUE_ENDINGS, ".png", ".tif", ".tiff", ".webp")
-"""Files that can be written."""
+"""The endings of files that can be written."""
 
 
 class Picture(NamedTuple):
-    """Pixels from 0 to 1, float32."""
+    """A picture, its numbers float32 from 0 to 1."""
 
     colours: np.ndarray
-    """(3, H, W) RGB, or (1, H, W) grey."""
+    """RGB, shape (3, H, W), or grey, shape (1, H, W)."""
     alpha: np.ndarray | None
-    """(H, W), 0 where nothing is to be seen; None if all is."""
+    """Opacity, shape (H, W), 0 where nothing is to be seen; None if all is opaque."""
     profile: bytes | None
-    """ICC colour profile."""
+    """The ICC colour profile, if the file has one."""
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """An image file, upright.
+    """Read an image file, and turn it upright.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
 
 
 def _orientation(image: Image) -> int:
-    """EXIF's number; 1, upright, where there is none or the block is damaged."""
+    """Read EXIF's orientation; 1, upright, if there is none or the block is damaged."""
     try:
         found = image.getexif().get(ORIENTATION)
     except Exception:  # what Pillow raises on a damaged block is not documented
@@ -72,7 +72,7 @@ def _orientation(image: Image) -> int:
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turned and mirrored as EXIF's orientation, 1 to 8, asks for: (..., H, W).
+    """Turn and mirror pixels (..., H, W) as EXIF's orientation, 1 to 8, asks for.
 
     >>> import numpy as np
     >>> upright(np.array([[1, 2, 3]]), 6).tolist()
@@ -116,7 +116,7 @@ def check_target(out: Path, picture: Picture, source: Path) -> None:
 
 
 def write_picture(out: Path, picture: Picture) -> None:
-    """Write a picture of bytes, whole or not at all; an older file of this name is replaced.
+    """Write a picture of 8 bits a channel, whole or not at all; replace an older file.
 
     Raises
     ------

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from minidl.commands.run.flag_values import non_negative, positive_int
 from minidl.commands.run.pictures import Picture, check_target, read_picture, write_picture
 from minidl.data.images import read_image
 from minidl.errors import ArgumentError, message
@@ -40,28 +40,28 @@ content (more) or the style (less) alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Add the flags of the topic."""
     parser.add_argument("content", type=Path, metavar="CONTENT", help="the picture to restyle")
     parser.add_argument(
         "styles", type=Path, nargs="+", metavar="STYLE", help="one or more pictures of the style"
     )
     add_network_arguments(parser)
     parser.add_argument(
-        "--size", type=positive, default=512, help="pixels of the longer side (%(default)s)"
+        "--size", type=positive_int, default=512, help="pixels of the longer side (%(default)s)"
     )
     parser.add_argument(
-        "--style-scale", type=amount, default=1.0, metavar="X",
+        "--style-scale", type=non_negative, default=1.0, metavar="X",
         help="size of the style pictures beside that: strokes grow with it (%(default)s)",
     )
     parser.add_argument(
         "--from", dest="start", choices=STARTS, default="noise", help="begin with (%(default)s)"
     )
-    parser.add_argument("--steps", type=positive, default=300, help="iterations (%(default)s)")
+    parser.add_argument("--steps", type=positive_int, default=300, help="iterations (%(default)s)")
     parser.add_argument(
         "--optimizer", choices=OPTIMISERS, default="lbfgs", help="(%(default)s)"
     )
     parser.add_argument(
-        "--blend", type=amount, nargs="+", metavar="X", help="weight of each style (equal)"
+        "--blend", type=non_negative, nargs="+", metavar="X", help="weight of each style (equal)"
     )
     parser.add_argument(
         "--masks", type=Path, nargs="+", metavar="FILE",
@@ -76,13 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument(
-        "--every", type=positive, default=10, metavar="N",
+        "--every", type=positive_int, default=10, metavar="N",
         help="steps from one writing of the result and the state to the next (%(default)s)",
     )
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that choose the network by which pictures are judged, and where it computes."""
+    """Add the flags that choose the network that judges pictures, and where it computes."""
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="of VGG (none: random weights)"
     )
@@ -95,14 +95,14 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("content", "style"):
         parser.add_argument(
-            f"--{name}-weight", type=amount, default=1.0, metavar="X",
+            f"--{name}-weight", type=non_negative, default=1.0, metavar="X",
             help=f"times what the recipe gives {name} (%(default)s)",
         )
     parser.add_argument(
-        "--tv", type=amount, metavar="X", help="weight of smoothness (the recipe's)"
+        "--tv", type=non_negative, metavar="X", help="weight of smoothness (the recipe's)"
     )
     parser.add_argument(
-        "--width", type=positive, default=64,
+        "--width", type=positive_int, default=64,
         help="channels of the first layer of random weights: fewer are faster (%(default)s)",
     )
     parser.add_argument(
@@ -112,7 +112,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Stylise, write, say what was done."""
+    """Stylise, write the picture, say what was done."""
     begin = time.perf_counter()
     picture = read_coloured(args.content)
     out = args.out or args.content.with_name(f"{args.content.stem}_styled.png")
@@ -120,11 +120,12 @@ def main(args: argparse.Namespace) -> int:
         check_target(out, picture, source)
     state = out.with_name(f"{out.stem}.state.safetensors")
     check_state(state, args.resume)
-    content = sized(picture.colours, args.size)
+    content = with_longer_side(picture.colours, args.size)
     longer = args.size * args.style_scale
-    styles = [sized(read_coloured(p).colours, longer) for p in args.styles]
-    masks = None if args.masks is None else [mask_like(p, content) for p in args.masks]
-    features, recipe = network(args, args.recipe or ("gatys-pytorch" if args.weights else "random"))
+    styles = [with_longer_side(read_coloured(p).colours, longer) for p in args.styles]
+    masks = None if args.masks is None else [read_mask(p, content) for p in args.masks]
+    recipe_name = args.recipe or ("gatys-pytorch" if args.weights else "random")
+    features, recipe = load_network(args, recipe_name)
     if recipe.normalised:
         normalise_activations(features, [content, *styles])
     alpha = None if picture.alpha is None else imresize(picture.alpha, size=content.shape[1:])
@@ -149,8 +150,8 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def network(args: argparse.Namespace, recipe_name: str) -> tuple[Features, Recipe]:
-    """The network and the recipe that are asked for; says which network it is."""
+def load_network(args: argparse.Namespace, recipe_name: str) -> tuple[Features, Recipe]:
+    """Load the network and the recipe that are asked for, and say which they are."""
     recipe = find_recipe(recipe_name).scaled(args.content_weight, args.style_weight, args.tv)
     if args.weights is None:
         if args.normalisation is not None:
@@ -162,8 +163,7 @@ def network(args: argparse.Namespace, recipe_name: str) -> tuple[Features, Recip
     else:
         features = load_features(args.weights, recipe.pooling, args.normalisation)
         print(f"Network: weights from {args.weights}, pictures normalised for "
-              f"{features.normalisation!r}, {recipe.pooling} pooling; recipe {recipe_name!r}."
-              )
+              f"{features.normalisation!r}, {recipe.pooling} pooling; recipe {recipe_name!r}.")
     return features.to(args.device), recipe
 
 
@@ -183,37 +183,21 @@ def check_state(state: Path, resume: bool) -> None:
 
 
 def read_coloured(path: Path) -> Picture:
-    """A picture of three colours; a grey one's are the same, and its profile does not fit them."""
+    """Read a picture as RGB; a grey one loses its profile, which does not fit three colours."""
     picture = read_picture(path)
     if len(picture.colours) == 3:
         return picture
     return Picture(np.repeat(picture.colours, 3, 0), picture.alpha, None)
 
 
-def sized(colours: np.ndarray, longer: float) -> np.ndarray:
-    """With a longer side of so many pixels."""
+def with_longer_side(colours: np.ndarray, longer: float) -> np.ndarray:
+    """Resize a picture so that its longer side has so many pixels."""
     h, w = colours.shape[1:]
     size = (max(round(h * longer / max(h, w)), 1), max(round(w * longer / max(h, w)), 1))
     return resized(colours, size)
 
 
-def mask_like(path: Path, content: np.ndarray) -> np.ndarray:
-    """A grey picture, stretched over the content."""
+def read_mask(path: Path, content: np.ndarray) -> np.ndarray:
+    """Read a grey picture, and stretch it over the content."""
     grey = read_image(path, "L")[0]
     return np.clip(imresize(grey, size=content.shape[1:]), 0, 1).astype(np.float32)
-
-
-def positive(text: str) -> int:
-    """A flag's value: an integer, 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, received {text}")
-    return value
-
-
-def amount(text: str) -> float:
-    """A flag's value: a number, 0 or more."""
-    value: Any = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or more, received {text}")
-    return value

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from minidl.commands.run.flag_values import enlargement, positive_int
 from minidl.commands.run.pictures import Picture, check_target, read_picture, write_picture
 from minidl.errors import ArgumentError, DataError, message
 from minidl.lecture.flags import usable_device
@@ -32,24 +33,25 @@ FILE is the authors' .mat file of SRCNN or VDSR (needs `pip install 'minidl[data
 .safetensors file that minidl.tasks.restoration.save_model wrote. An SRCNN is trained for one scale;
 VDSR for 2, 3 and 4 together. Transparency is kept; a picture that is not upright is turned."""
 
-LARGEST = 2**28
-"""Pixels of the enlarged picture, at most."""
+MAX_PIXELS = 2**28
+"""Most pixels of the enlarged picture."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Add the flags of the topic."""
     parser.add_argument("image", type=Path, metavar="IMAGE", help="a picture of any size")
     parser.add_argument(
         "--weights", type=Path, required=True, metavar="FILE", help=".mat or .safetensors"
     )
     parser.add_argument(
-        "--scale", type=_scale, default=3, help="how many times as large, 1 to 16 (%(default)s)"
+        "--scale", type=enlargement, default=3,
+        help="how many times as large, 1 to 16 (%(default)s)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="what to write (IMAGE_xSCALE.png, beside IMAGE)"
     )
     parser.add_argument(
-        "--tile", type=_tile, default=256, metavar="N",
+        "--tile", type=positive_int, default=256, metavar="N",
         help="pixels a side of what is computed at once: less needs less memory (%(default)s)",
     )
     parser.add_argument(
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Enlarge, write, say what was done."""
+    """Enlarge the picture, write it, say what was done."""
     start = time.perf_counter()
     picture = read_picture(args.image)
     out = args.out or args.image.with_name(f"{args.image.stem}_x{args.scale:g}.png")
@@ -78,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def enlarged_picture(model: Restorer, picture: Picture, scale: float, tile: int) -> Picture:
-    """The picture with sides ``scale`` times as long, each rounded up."""
+    """Enlarge a picture to sides ``scale`` times as long, each rounded up."""
     colours = picture.colours
     ycbcr = rgb_to_ycbcr(colours) if len(colours) == 3 else colours
     large = imresize(ycbcr, scale)
@@ -92,20 +94,20 @@ def enlarged_picture(model: Restorer, picture: Picture, scale: float, tile: int)
 
 
 def described(model: Restorer) -> str:
-    """Which network it is."""
+    """The name of a network, and what kind or depth it has."""
     name = type(model).__name__
     kind = getattr(model, "kind", None)
     return f"{name} {kind}" if kind else f"{name} of {model.radius} layers"
 
 
 def check_size(h: int, w: int, scale: float) -> None:
-    """Refuse what would fill the memory."""
+    """Refuse a picture that would fill the memory."""
     i, j = math.ceil(scale * h), math.ceil(scale * w)
-    if i * j > LARGEST:
+    if i * j > MAX_PIXELS:
         raise ArgumentError(
             message(
                 "the enlarged picture would be too large",
-                f"{w} x {h} pixels become {j} x {i}, and at most {LARGEST:,} are computed",
+                f"{w} x {h} pixels become {j} x {i}, and at most {MAX_PIXELS:,} are computed",
                 hint="take a smaller --scale, or a part of the picture.",
             )
         )
@@ -121,17 +123,3 @@ def check_model(model: Restorer, path: Path) -> None:
                 hint="super-resolution here works on luma, one channel.",
             )
         )
-
-
-def _scale(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= 16:
-        raise argparse.ArgumentTypeError(f"must be from 1 to 16, received {text}")
-    return value
-
-
-def _tile(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, received {text}")
-    return value

@@ -18,7 +18,7 @@ KEPT = 512 * 2**20
 """Bytes that waiting blocks may hold together."""
 
 SMALL = 2**20
-"""Smaller results, in bytes, are left to NumPy, which recycles them itself."""
+"""Bytes below which a result is left to NumPy, which recycles small ones itself."""
 
 _blocks: list[np.ndarray] = []
 _lock = threading.Lock()
@@ -26,7 +26,7 @@ _scratch = threading.local()
 
 
 def scratch(name: str, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """An array of this thread's own, its values undefined, valid until asked for again."""
+    """Return an array of this thread's own, undefined, valid until asked for again."""
     needed = math.prod(shape) * dtype.itemsize
     block = getattr(_scratch, name, None)
     if block is None or block.nbytes < needed:
@@ -36,7 +36,7 @@ def scratch(name: str, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
 
 
 def result(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """A new array, its values undefined, in memory that nobody else holds any more."""
+    """Return a new, undefined array in memory that nobody else holds any more."""
     needed = math.prod(shape) * dtype.itemsize
     if needed < SMALL:
         return np.empty(shape, dtype)
@@ -51,7 +51,7 @@ def result(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
 
 
 def _waiting(needed: int) -> np.ndarray | None:
-    """A block that no array looks at: every view holds a reference to its block."""
+    """Find a block that no array looks at: every view holds a reference to its block."""
     for i in range(len(_blocks)):
         # Two: the list's own, and getrefcount's argument.
         if needed <= _blocks[i].nbytes <= 2 * needed and sys.getrefcount(_blocks[i]) == 2:

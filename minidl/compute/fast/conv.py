@@ -36,8 +36,8 @@ from minidl.compute.windows import Windows
 BLOCK = 2**20
 """Bytes of ``shifted`` in one task: about one core's second-level cache."""
 
-ALONE = 20_000_000
-"""Multiplications below which threads cost more than they bring."""
+WORTH_THREADS = 20_000_000
+"""Multiplications of a call from which threads bring more than they cost."""
 
 SHARES = 16
 """Blocks that small images are spread over at least, so that all cores get some."""
@@ -48,14 +48,14 @@ the same bit for bit on any number of cores."""
 
 
 class Axis(NamedTuple):
-    """Tap m of window i lies at ``start + i * stride + m * dilation``."""
+    """Windows along one axis: tap m of window i is ``start + i * stride + m * dilation``."""
 
     start: int
     stride: int
     dilation: int
 
     def inside(self, tap: int, size: int, count: int) -> slice:
-        """Which of ``count`` windows have this tap inside an image of ``size`` pixels."""
+        """Find those of ``count`` windows whose tap lies inside an image of ``size`` pixels."""
         first = self.start + tap * self.dilation
         low = max(-(first // self.stride), 0)
         high = min(-((first - size) // self.stride), count)
@@ -76,12 +76,12 @@ class Block(NamedTuple):
 
     @property
     def where(self) -> tuple[slice, slice]:
-        """As an index of (N, I, J, O)."""
+        """The block as an index of (N, I, J, O)."""
         return self.images, self.rows
 
 
 def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
-    """(N, C, H, W) * (O, C, K, L) -> (N, O, I, J), channels last in memory."""
+    """Convolve, (N, C, H, W) * (O, C, K, L) -> (N, O, I, J), channels last in memory."""
     if groups > 1 or x.size == 0 or w.size == 0:
         return reference.conv2d_y(x, w, windows, groups)
     y = buffers.result((x.shape[0], *windows.output, w.shape[0]), x.dtype)
@@ -90,7 +90,7 @@ def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
 
 
 def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-    """(O, C, K, L) * (N, O, I, J) -> (N, C, H, W), channels last in memory."""
+    """Transpose that, (O, C, K, L) * (N, O, I, J) -> (N, C, H, W), channels last in memory."""
     if groups > 1 or y.size == 0 or w.size == 0:
         return reference.conv2d_x(w, y, windows, groups)
     x = buffers.result((y.shape[0], *windows.image, w.shape[1]), y.dtype)
@@ -105,24 +105,26 @@ def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
 
 
 def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-    """(N, C, H, W) * (N, O, I, J) -> (O, C, K, L)."""
+    """Sum the weights' gradient, (N, C, H, W) * (N, O, I, J) -> (O, C, K, L)."""
     if groups > 1 or x.size == 0 or y.size == 0:
         return reference.conv2d_w(x, y, windows, groups)
     images, outputs = _channels_last(x), _channels_last(y)
     n, i, j, o = outputs.shape
     (k, l), c = windows.kernel, x.shape[1]
     down, across = _axes(windows)
-    alone = k * l * c * y.size < ALONE
+    alone = k * l * c * y.size < WORTH_THREADS
     blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize, alone)
-    chunks = [c for c in np.array_split(np.arange(len(blocks)), CHUNKS) if len(c)]
+    each, longer = divmod(len(blocks), CHUNKS)
+    edges = [each * chunk + min(chunk, longer) for chunk in range(CHUNKS + 1)]
+    chunks = [blocks[a:b] for a, b in pairwise(edges) if a < b]
 
-    def add_up(chunk: np.ndarray) -> Array:
+    def add_up(chunk: list[Block]) -> Array:
         w = np.zeros((k, l * c, o), x.dtype)
-        for b in chunk:
-            shifted = _shifted(images, blocks[b], (k, l), j, down, across)
-            here = outputs[blocks[b].where].reshape(-1, o)
+        for block in chunk:
+            shifted = _shifted(images, block, (k, l), j, down, across)
+            here = outputs[block.where].reshape(-1, o)
             for tap in range(k):
-                w[tap] += _rows(shifted, tap, blocks[b], down).T @ here
+                w[tap] += _rows(shifted, tap, block, down).T @ here
         return w
 
     parts = threads.each(add_up, chunks, alone)
@@ -155,14 +157,14 @@ def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
         if not whole:
             target[...] = out.reshape(target.shape)
 
-    alone = k * l * c * y.size < ALONE
+    alone = k * l * c * y.size < WORTH_THREADS
     threads.each(fill, _blocks(n, i, l * c * j * down.stride * x.itemsize, alone), alone)
 
 
 def _shifted(
     x: Array, block: Block, taps: tuple[int, int], j: int, down: Axis, across: Axis
 ) -> Array:
-    """The taps of a row side by side: (images, rows, J, L * C), the rows that _rows picks from."""
+    """Copy the taps of a row side by side, (images, rows, J, L * C), for _rows to pick from."""
     (k, l), (images, rows) = taps, block
     _, h, w, c = x.shape
     first = down.start + rows.start * down.stride
@@ -187,7 +189,7 @@ def _shifted(
 
 
 def _rows(shifted: Array, tap: int, block: Block, down: Axis) -> Array:
-    """The rows under vertical tap ``tap`` as one matrix, (images I J, L C)."""
+    """Return the rows under vertical tap ``tap`` as one matrix, (images I J, L C)."""
     top = tap * down.dilation
     count = block.rows.stop - block.rows.start
     rows = shifted[:, top : top + (count - 1) * down.stride + 1 : down.stride]
@@ -195,7 +197,7 @@ def _rows(shifted: Array, tap: int, block: Block, down: Axis) -> Array:
 
 
 def _blocks(n: int, rows: int, row_bytes: int, alone: bool) -> list[Block]:
-    """Blocks that fit the cache: some rows of one image, or several small images whole."""
+    """Cut the work into blocks that fit the cache: some rows, or several small images whole."""
     whole = BLOCK // max(rows * row_bytes, 1)
     if whole > 1:
         together = whole if alone else min(whole, -(-n // SHARES))
@@ -214,7 +216,7 @@ def _axes(windows: Windows) -> tuple[Axis, Axis]:
 
 
 def _phases(axis: int, windows: Windows) -> Iterator[tuple[slice, slice, Axis]]:
-    """For each phase: its pixels, its taps, and where these lie, turned around, on y."""
+    """Yield the pixels of each phase, its taps, and where these lie, turned around, on y."""
     stride, dilation = windows.stride[axis], windows.dilation[axis]
     padding, size = windows.padding[axis], windows.image[axis]
     shared = math.gcd(stride, dilation)
@@ -234,7 +236,7 @@ def _phases(axis: int, windows: Windows) -> Iterator[tuple[slice, slice, Axis]]:
 
 
 def _channels_last(x: Array) -> Array:
-    """(N, C, H, W) -> (N, H, W, C), contiguous; a copy only if it must be."""
+    """Lay out (N, C, H, W) as (N, H, W, C), contiguous; a copy only if it must be."""
     moved = x.transpose(0, 2, 3, 1)
     if moved.flags.c_contiguous:
         return moved
@@ -247,5 +249,5 @@ def _channels_last(x: Array) -> Array:
 
     together = max(-(-len(y) // SHARES), 1)
     shares = [slice(n, n + together) for n in range(0, len(y), together)]
-    threads.each(copy, shares, alone=y.size < ALONE // 8)
+    threads.each(copy, shares, alone=y.size < WORTH_THREADS // 8)
     return y

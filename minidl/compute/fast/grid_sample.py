@@ -11,12 +11,12 @@ import numpy as np
 from minidl.compute import threads
 from minidl.compute.arrays import Array
 
-ALONE = 50_000
-"""Elements below which threads cost more than they bring."""
+WORTH_THREADS = 50_000
+"""Elements of an array from which threads bring more than they cost."""
 
 
 def grid_sample_y(image: Array, weight: Array, index: Array) -> Array:
-    """(N, C, H W), (N, P, T) -> (N, C, P); see the reference."""
+    """Mix pixels into points, (N, C, H W), (N, P, T) -> (N, C, P)."""
     n, c, _ = image.shape
     y = np.zeros((n, index.shape[1], c), image.dtype)
 
@@ -25,12 +25,12 @@ def grid_sample_y(image: Array, weight: Array, index: Array) -> Array:
         for t in range(index.shape[2]):
             y[n] += weight[n, :, t, None] * pixels.take(index[n, :, t], 0)
 
-    threads.each(sample, range(n), alone=y.size < ALONE)
+    threads.each(sample, range(n), alone=y.size < WORTH_THREADS)
     return y.transpose(0, 2, 1)
 
 
 def grid_sample_image(weight: Array, y: Array, index: Array, pixels: int) -> Array:
-    """(N, P, T), (N, C, P) -> (N, C, H W); see the reference."""
+    """Sum what each pixel gave, (N, P, T), (N, C, P) -> (N, C, H W)."""
     n, c, _ = y.shape
     image = np.zeros((n, pixels, c), y.dtype)
 
@@ -44,12 +44,12 @@ def grid_sample_image(weight: Array, y: Array, index: Array, pixels: int) -> Arr
         starts = np.flatnonzero(np.diff(sorted_places, prepend=-1))
         image[n, sorted_places[starts]] = np.add.reduceat(given[order], starts, 0)
 
-    threads.each(gather, range(n), alone=y.size < ALONE)
+    threads.each(gather, range(n), alone=y.size < WORTH_THREADS)
     return image.transpose(0, 2, 1)
 
 
 def grid_sample_weight(image: Array, y: Array, index: Array) -> Array:
-    """(N, C, H W), (N, C, P) -> (N, P, T); see the reference."""
+    """Sum what each tap met over channels, (N, C, H W), (N, C, P) -> (N, P, T)."""
     weight = np.empty(index.shape, y.dtype)
 
     def compare(n: int) -> None:
@@ -57,10 +57,10 @@ def grid_sample_weight(image: Array, y: Array, index: Array) -> Array:
         for t in range(index.shape[2]):
             weight[n, :, t] = (pixels.take(index[n, :, t], 0) * values).sum(1)
 
-    threads.each(compare, range(len(y)), alone=y.size < ALONE)
+    threads.each(compare, range(len(y)), alone=y.size < WORTH_THREADS)
     return weight
 
 
 def _rows(image: Array) -> Array:
-    """(C, P) -> (P, C), contiguous."""
+    """Lay out (C, P) as (P, C), contiguous."""
     return np.ascontiguousarray(image.T)

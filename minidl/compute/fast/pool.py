@@ -14,12 +14,12 @@ from minidl.compute.reference import pool as reference
 from minidl.compute.reference.conv import under_tap
 from minidl.compute.windows import Windows
 
-ALONE = 100_000
-"""Elements below which threads cost more than they bring."""
+WORTH_THREADS = 100_000
+"""Elements of an array from which threads bring more than they cost."""
 
 
 def max_pool2d_index(x: Array, windows: Windows) -> Array:
-    """(N, C, H, W) -> (N, C, I, J) of int64; see the reference.
+    """Find where each window is largest, (N, C, H, W) -> (N, C, I, J) of int64.
 
     The winning tap's number takes a byte while the taps are compared, and
     becomes a place only at the end.
@@ -51,12 +51,12 @@ def max_pool2d_index(x: Array, windows: Windows) -> Array:
         place += corner
         index[n] = place.transpose(1, 2, 0) if last else place
 
-    threads.each(find, range(len(x)), alone=x.size < ALONE)
+    threads.each(find, range(len(x)), alone=x.size < WORTH_THREADS)
     return index.transpose(0, 3, 1, 2) if last else index
 
 
 def pick_windows(x: Array, index: Array) -> Array:
-    """(N, C, H, W), (N, C, I, J) -> (N, C, I, J), in the memory layout of ``index``."""
+    """Read x at ``index``, (N, C, H, W) -> (N, C, I, J), in the memory layout of ``index``."""
     last = _is_channels_last(x)
     memory = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
     y = np.empty_like(index, x.dtype)
@@ -64,12 +64,12 @@ def pick_windows(x: Array, index: Array) -> Array:
     def pick(n: int) -> None:
         y[n] = memory[n].reshape(-1).take(_offsets(index[n], x.shape, last))
 
-    threads.each(pick, range(len(x)), alone=index.size < ALONE)
+    threads.each(pick, range(len(x)), alone=index.size < WORTH_THREADS)
     return y
 
 
 def put_windows(y: Array, index: Array, size: tuple[int, int]) -> Array:
-    """(N, C, I, J), (N, C, I, J) -> (N, C, H, W), in the memory layout of ``index``."""
+    """Put y at ``index``, (N, C, I, J) -> (N, C, H, W), in the memory layout of ``index``."""
     n, c = y.shape[:2]
     last = _is_channels_last(index)
     x = np.zeros((n, *size, c) if last else (n, c, *size), y.dtype)
@@ -83,12 +83,12 @@ def put_windows(y: Array, index: Array, size: tuple[int, int]) -> Array:
         sums = np.bincount(flat.reshape(-1), values.reshape(-1), c * size[0] * size[1])
         x[n] = sums.reshape(x.shape[1:])
 
-    threads.each(put, range(n), alone=y.size < ALONE)
+    threads.each(put, range(n), alone=y.size < WORTH_THREADS)
     return x.transpose(0, 3, 1, 2) if last else x
 
 
 def _offsets(index: Array, shape: tuple[int, ...], last: bool) -> Array:
-    """Where the places (C, I, J) of one image lie in its memory."""
+    """Turn the places (C, I, J) of one image into offsets in its memory."""
     _, c, h, w = shape
     channel = np.arange(c)[:, None, None]
     return index * c + channel if last else index + channel * (h * w)

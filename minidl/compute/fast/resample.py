@@ -14,15 +14,15 @@ from minidl.compute.fast import buffers
 from minidl.compute.reference.resample import resample as readable
 from minidl.compute.taps import Taps
 
-ALONE = 100_000
-"""Elements below which threads cost more than they bring."""
+WORTH_THREADS = 100_000
+"""Elements of an array from which threads bring more than they cost."""
 
 DENSE = 64
-"""A product with a matrix pays while a row has at most so many pixels per tap."""
+"""Pixels per tap of a row up to which a product with a matrix pays."""
 
 
 def resample(x: Array, down: Taps, across: Taps) -> Array:
-    """(N, C, H, W) -> (N, C, I, J), in the memory layout of x."""
+    """Mix rows and columns, (N, C, H, W) -> (N, C, I, J), in the memory layout of x."""
     if not x.size:
         return readable(x, down, across)
     last = x.transpose(0, 2, 3, 1).flags.c_contiguous and not x.flags.c_contiguous
@@ -43,7 +43,7 @@ def resample(x: Array, down: Taps, across: Taps) -> Array:
             y[n] = exact.transpose(1, 2, 0) if last else exact
 
     with np.errstate(over="ignore", invalid="ignore"):
-        threads.each(resize, range(n), alone=max(x.size, y.size) < ALONE)
+        threads.each(resize, range(n), alone=max(x.size, y.size) < WORTH_THREADS)
     return y.transpose(0, 3, 1, 2) if last else y
 
 

@@ -19,7 +19,7 @@ from minidl.compute.windows import Windows
 
 
 def under_tap(image: Array, windows: Windows, k: int, l: int) -> Array:
-    """The pixels (..., I, J) that tap (k, l) of each window lies on, as a view.
+    """View the pixels (..., I, J) that tap (k, l) of each window lies on.
 
     ``image`` is the padded image, ``windows.reach`` pixels large.
     """
@@ -33,7 +33,7 @@ def under_tap(image: Array, windows: Windows, k: int, l: int) -> Array:
 
 
 def padded(x: Array, windows: Windows, fill: float = 0) -> Array:
-    """The image (..., H, W) framed so that every tap lies on it."""
+    """Frame the image (..., H, W) so that every tap lies on it."""
     (h, w), (top, left) = windows.image, windows.padding
     frame = xp_of(x).full((*x.shape[:-2], *windows.reach), fill, x.dtype)
     frame[..., top : top + h, left : left + w] = x
@@ -41,7 +41,7 @@ def padded(x: Array, windows: Windows, fill: float = 0) -> Array:
 
 
 def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
-    """(N, C, H, W) * (O, C / groups, K, L) -> (N, O, I, J)."""
+    """Convolve, (N, C, H, W) * (O, C / groups, K, L) -> (N, O, I, J)."""
     n, o = x.shape[0], w.shape[0]
     i, j = windows.output
     image = padded(x, windows)
@@ -54,7 +54,7 @@ def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
 
 
 def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-    """(O, C / groups, K, L) * (N, O, I, J) -> (N, C, H, W)."""
+    """Transpose that, (O, C / groups, K, L) * (N, O, I, J) -> (N, C, H, W)."""
     n, o, i, j = y.shape
     c = w.shape[1] * groups
     (h, width), (top, left) = windows.image, windows.padding
@@ -68,7 +68,7 @@ def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
 
 
 def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-    """(N, C, H, W) * (N, O, I, J) -> (O, C / groups, K, L)."""
+    """Sum the weights' gradient, (N, C, H, W) * (N, O, I, J) -> (O, C / groups, K, L)."""
     (n, c), (_, o, i, j) = x.shape[:2], y.shape
     image = padded(x, windows)
     outputs = y.reshape(n, groups, o // groups, i * j)

@@ -12,14 +12,14 @@ from minidl.compute.arrays import Array, xp_of
 
 
 def grid_sample_y(image: Array, weight: Array, index: Array) -> Array:
-    """(N, C, H W), (N, P, T) -> (N, C, P): the sampled values."""
+    """Mix pixels into points, (N, C, H W), (N, P, T) -> (N, C, P)."""
     return sum(
         weight[:, None, :, t] * _at(image, index[..., t]) for t in range(index.shape[-1])
     )
 
 
 def grid_sample_image(weight: Array, y: Array, index: Array, pixels: int) -> Array:
-    """(N, P, T), (N, C, P) -> (N, C, H W): what each pixel gave, added up."""
+    """Sum what each pixel gave, (N, P, T), (N, C, P) -> (N, C, H W)."""
     xp = xp_of(y)
     n, c, points = y.shape
     image = xp.zeros((n * c, pixels), y.dtype)
@@ -31,7 +31,7 @@ def grid_sample_image(weight: Array, y: Array, index: Array, pixels: int) -> Arr
 
 
 def grid_sample_weight(image: Array, y: Array, index: Array) -> Array:
-    """(N, C, H W), (N, C, P) -> (N, P, T): what each tap met, summed over channels."""
+    """Sum what each tap met over channels, (N, C, H W), (N, C, P) -> (N, P, T)."""
     xp = xp_of(y)
     return xp.stack(
         [(_at(image, index[..., t]) * y).sum(1) for t in range(index.shape[-1])], -1
@@ -39,5 +39,5 @@ def grid_sample_weight(image: Array, y: Array, index: Array) -> Array:
 
 
 def _at(image: Array, places: Array) -> Array:
-    """The pixels (N, C, P) at flat places (N, P), the same in every channel."""
+    """Read the pixels (N, C, P) at flat places (N, P), the same in every channel."""
     return xp_of(image).take_along_axis(image, places[:, None, :], 2)

@@ -16,7 +16,7 @@ from minidl.compute.arrays import Array, xp_of
 
 
 def normalize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
-    """y in the shape of x, and s with ``axes`` of size 1."""
+    """Return y in the shape of x, and s with ``axes`` of size 1."""
     centred = x - x.mean(axis=axes, keepdims=True, dtype=x.dtype)
     variance = (centred * centred).mean(axis=axes, keepdims=True, dtype=x.dtype)
     inverse = 1 / xp_of(x).sqrt(variance + x.dtype.type(eps))
@@ -24,7 +24,7 @@ def normalize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array
 
 
 def normalize_adjoint(grad: Array, y: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
-    """grad_x, from the gradient of y."""
+    """Return grad_x, from the gradient of y."""
     shift = grad.mean(axis=axes, keepdims=True, dtype=grad.dtype)
     stretch = (grad * y).mean(axis=axes, keepdims=True, dtype=grad.dtype)
     return (grad - shift - y * stretch) * inverse

@@ -16,7 +16,7 @@ from minidl.compute.windows import Windows
 
 
 def max_pool2d_index(x: Array, windows: Windows) -> Array:
-    """(N, C, H, W) -> (N, C, I, J) of int64.
+    """Find where each window is largest, (N, C, H, W) -> (N, C, I, J) of int64.
 
     The first of equal pixels wins, a NaN wins over numbers, and the padding
     never wins.
@@ -41,13 +41,13 @@ def max_pool2d_index(x: Array, windows: Windows) -> Array:
 
 
 def pick_windows(x: Array, index: Array) -> Array:
-    """(N, C, H, W), (N, C, I, J) -> (N, C, I, J)."""
+    """Read x at ``index``, (N, C, H, W), (N, C, I, J) -> (N, C, I, J)."""
     flat = xp_of(x).take_along_axis(_planes(x), _planes(index), -1)
     return flat.reshape(index.shape)
 
 
 def put_windows(y: Array, index: Array, size: tuple[int, int]) -> Array:
-    """(N, C, I, J), (N, C, I, J) -> (N, C, H, W), with zeros where nothing was put."""
+    """Put y at ``index``, (N, C, I, J) -> (N, C, H, W), and zeros elsewhere."""
     xp = xp_of(y)
     x = xp.zeros((*y.shape[:2], *size), y.dtype)
     n, c = xp.indices(y.shape[:2])[..., None]
@@ -56,6 +56,6 @@ def put_windows(y: Array, index: Array, size: tuple[int, int]) -> Array:
 
 
 def _planes(x: Array) -> Array:
-    """(N, C, H, W) -> (N, C, H W), also where there is no image."""
+    """Flatten (N, C, H, W) to (N, C, H W), also where there is no image."""
     n, c, h, w = x.shape
     return x.reshape(n, c, h * w)

@@ -7,7 +7,7 @@ from minidl.compute.taps import Taps
 
 
 def resample(x: Array, down: Taps, across: Taps) -> Array:
-    """Rows mixed by one table, columns by the other: (N, C, H, W) -> (N, C, I, J)."""
+    """Mix rows by one table and columns by the other: (N, C, H, W) -> (N, C, I, J)."""
     return _mix(_mix(x, down, 2), across, 3)
 
 

@@ -32,8 +32,8 @@ from minidl.cuda.prepare import Launch
 from minidl.cuda.source import Source
 from minidl.errors import KernelError, message
 
-ALONE = 2048
-"""CUDA threads that are not worth a second core."""
+SINGLE_CORE_THREADS = 2048
+"""The most CUDA threads of a launch for which a second core is not worth its start."""
 
 
 def run(launch: Launch) -> None:
@@ -48,7 +48,8 @@ def run(launch: Launch) -> None:
     """
     blocks = prod(launch.grid)
     library = _library(launch.kernel.source, launch.real)
-    parts = 1 if blocks * prod(launch.block) <= ALONE else min(threads.count(), blocks)
+    alone = blocks * prod(launch.block) <= SINGLE_CORE_THREADS
+    parts = 1 if alone else min(threads.count(), blocks)
     bounds = [blocks * part // parts for part in range(parts + 1)]
     tasks = list(pairwise(bounds))
     packed = Packed(launch)
@@ -74,7 +75,7 @@ def _stored(value: Any) -> Any:
 
 
 class Library:
-    """A built .cu file, as often as threads use it at once.
+    """A built .cu file, loaded as often as threads use it at once.
 
     Its shared memory and its fibers are static, so that each thread needs a copy of the file:
     the system would load the same file only once.
@@ -105,7 +106,7 @@ class Library:
 
 
 def call(library: ctypes.CDLL, launch: Launch, packed: Packed, first: int, last: int) -> str:
-    """Compute blocks ``first`` to ``last - 1`` in a loaded library; what went wrong, or ""."""
+    """Compute blocks ``first`` to ``last - 1``; return what went wrong, or ``""``."""
     failed = library.minidl_run(
         ctypes.cast(library[f"minidl_call_{launch.kernel.name}"], ctypes.c_void_p),
         packed.addresses,

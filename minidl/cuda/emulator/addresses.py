@@ -1,4 +1,4 @@
-"""From an address in a built program to the line of the text that it was made from."""
+"""Finds the line of text that an address in a built program was made from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = tuple[str, int]
 
 @cache
 def line_table(program: Path) -> tuple[list[int], list[Place]]:
-    """Where each line's code starts, in ascending order, and which line that is.
+    """Read the addresses at which each line's code starts, in ascending order, and the lines.
 
     Compilers write this table (DWARF, ``-g1``) into the program; pyelftools reads it. Both lists
     are empty where pyelftools is not installed.
@@ -39,7 +39,7 @@ def line_at(program: Path, address: int) -> Place:
 
 
 def _rows(table: Any) -> list[tuple[int, Place]]:
-    """One part of the table; where a stretch of code ends, the row ("", 0)."""
+    """The rows of one part of the table; where a stretch of code ends, the place ("", 0)."""
     if table is None:
         return []
     header, rows = table.header, []
@@ -51,7 +51,7 @@ def _rows(table: Any) -> list[tuple[int, Place]]:
 
 
 def _place(header: Any, state: Any) -> Place:
-    """File and line of one row. Files and folders count from 1, since DWARF 5 from 0."""
+    """The file and line of one row. Files and folders count from 1, since DWARF 5 from 0."""
     first = 0 if header.version >= 5 else 1
     entry = header.file_entry[state.file - first]
     name, folder = entry.name.decode(), entry.dir_index

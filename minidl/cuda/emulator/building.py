@@ -24,11 +24,12 @@ FLAGS = (
     "-std=c++20", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno", "-fno-exceptions",
     "-fvisibility=hidden", "-w",
 )
+"""The compiler's flags, however a kernel is run."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """What a way of running a kernel needs.
+    """All that one way of running a kernel asks of the compiler.
 
     Attributes
     ----------
@@ -48,7 +49,7 @@ class Mode:
     program: bool = False
 
 
-_ALONE = ("-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_EXACT=1")
+_PROGRAM = ("-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_EXACT=1")
 
 MODES = {
     "plain": Mode(("-O2", "-DMINIDL_EXACT=0")),
@@ -61,19 +62,19 @@ MODES = {
         parts=("runtime.cpp", "fiber.cpp", "watch.cpp"),
     ),
     "thread": Mode(
-        (*_ALONE, "-DMINIDL_TSAN"),
+        (*_PROGRAM, "-DMINIDL_TSAN"),
         instrumented=("-fsanitize=thread",),
         parts=("runtime.cpp", "fiber.cpp", "alone.cpp"),
         program=True,
     ),
     "address": Mode(
-        (*_ALONE, "-DMINIDL_ASAN"),
+        (*_PROGRAM, "-DMINIDL_ASAN"),
         instrumented=("-fsanitize=address", "-fsanitize-recover=address"),
         parts=("runtime.cpp", "fiber.cpp", "alone.cpp"),
         program=True,
     ),
 }
-"""In this process, traced, or under one of the compiler's sanitizers."""
+"""The ways to run a kernel: in this process, traced, or under one of the compiler's sanitizers."""
 
 
 @cache
@@ -108,7 +109,7 @@ def clang(command: tuple[str, ...]) -> int:
 
 
 def build(source: Source, real: str, mode: str = "plain") -> Path:
-    """The library (or for the sanitizers, the program) of a .cu file, built at most once.
+    """Build the library (or for the sanitizers, the program) of a .cu file, at most once.
 
     Parameters
     ----------

@@ -12,10 +12,10 @@ import numpy as np
 from minidl.cuda.prepare import Launch
 
 ROOM = 1 << 16
-"""Bytes before and behind every array; as in kernels/emulator/runtime.hpp."""
+"""Bytes before and behind every array that are nobody's."""
 
 ALIGNED = 256
-"""Where a GPU lets an array start: at a multiple of this."""
+"""The bytes of which every array that a GPU allocates starts at a multiple."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from minidl.cuda.prepare import Launch
 from minidl.cuda.source import folder
 
 FRAME = "    #%n %s|%l|%m|%o"
-"""How the sanitizers are told to write a call: number, file, line, program, address in it."""
+"""The form in which sanitizers write a call: number, file, line, program, address in it."""
 
 _FRAME = re.compile(r"\s+#\d+ (.*)\|(\d*)\|(.*)\|(0x[0-9a-f]+)$")
 _RACING = re.compile(
@@ -30,10 +30,10 @@ _CUDA_THREAD = re.compile(r"CUDA thread (.*)")
 _OWN = re.compile(r"'(\w+)' \(line \d+\) <== Memory access at offset \d+ (\w+)")
 
 FORGOTTEN = "a line that it was too long ago to know"
-"""Where ThreadSanitizer's history of a thread does not reach back to an access."""
+"""The words for a place that ThreadSanitizer's history of a thread does not reach back to."""
 
 FAR = 1 << 20
-"""Bytes from an array at which an access has nothing to do with it."""
+"""The bytes from an array beyond which an access has nothing to do with it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Region:
 
 
 def findings_of(launch: Launch, text: str, regions: Sequence[Region]) -> list[Finding]:
-    """The findings that the sanitizers' output holds, in its order.
+    """Read the findings in the sanitizers' output, in its order.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _overrun(launch: Launch, report: str, regions: Sequence[Region]) -> Finding:
 
 
 def _beyond(address: int, size: int, regions: Sequence[Region]) -> str:
-    """Where an address lies, from the nearest array."""
+    """Words for where an address lies, seen from the nearest array."""
     if not regions:
         return f"at address {address:#x}"
 
@@ -159,7 +159,7 @@ def _beyond(address: int, size: int, regions: Sequence[Region]) -> str:
 
 
 def failed(launch: Launch, text: str) -> Finding:
-    """What the emulator itself says when a kernel cannot go on."""
+    """The finding that is made of what the emulator itself says when a kernel cannot go on."""
     kind = "misaligned" if "no multiple of" in text else "barrier"
     found = re.search(r"(\S+\.cuh?):(\d+)", text) or re.search(r"(.*)\bline (\d+)", text)
     file = launch.kernel.source.name
@@ -174,7 +174,7 @@ def failed(launch: Launch, text: str) -> Finding:
 
 
 def _calls(lines: Sequence[str], first: bool = False) -> list[tuple[str, int]]:
-    """File and line of each call on the stack that the lines start with, the innermost first."""
+    """The file and line of each call on the stack that lines start with, the innermost first."""
     calls = []
     for line in lines:
         found = _FRAME.match(line)
@@ -188,12 +188,12 @@ def _calls(lines: Sequence[str], first: bool = False) -> list[tuple[str, int]]:
 
 
 def _unnamed(program: str, offset: str) -> tuple[str, int]:
-    """For a sanitizer that wants a program for this (llvm-symbolizer) which is not installed."""
+    """The place of a call that the sanitizer cannot name: llvm-symbolizer is not installed."""
     return line_at(Path(program), int(offset, 16)) if program.startswith("/") else ("", 0)
 
 
 def _place(launch: Launch, calls: Sequence[tuple[str, int]]) -> tuple[str, str]:
-    """Where in the .cu file, such as "conv.cu:123", and how it came from there to the access.
+    """The place in the .cu file, such as "conv.cu:123", and the way from there to the access.
 
     Calls of the emulator, of the sanitizer and of the system's headers are left out.
     """

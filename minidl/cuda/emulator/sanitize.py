@@ -94,7 +94,7 @@ def sanitizing(mode: str) -> Iterator[list[Finding]]:
 
 @cache
 def available(mode: str) -> str:
-    """Why a sanitizer does not work here; empty if it does. Tries it out, once.
+    """Tell why a sanitizer does not work here; ``""`` if it does. It is tried out, once.
 
     >>> available("memory")
     Traceback (most recent call last):
@@ -119,14 +119,14 @@ def available(mode: str) -> str:
 
 
 def _mistake(finding: Finding) -> tuple[object, ...]:
-    """What is alike in findings of the same mistake: all but the threads and the elements."""
+    """A key that is alike for findings of the same mistake: all but threads and elements."""
     places = frozenset(re.findall(r"[^\s/]+\.cuh?:\d+", finding.text))
     named = re.findall(r"(\w+)\[", finding.text.splitlines()[0])
     return finding.kind, finding.kernel, places, *named
 
 
 def _run(launch: Launch, mode: str) -> list[Finding]:
-    """One launch, as a program; its outputs come back into the launch's arrays."""
+    """Run one launch as a program; its outputs come back into the launch's arrays."""
     program = build(launch.kernel.source, launch.real, mode)
     with tempfile.TemporaryDirectory(prefix="minidl-") as name:
         folder = Path(name)
@@ -213,7 +213,7 @@ def _start(
 
 
 def _read_map(launch: Launch, path: Path) -> tuple[str, list[Region]]:
-    """What went wrong, by the emulator itself, and where the arrays lie."""
+    """Read what the emulator says went wrong, and where the arrays lie."""
     text = path.read_text(errors="replace") if path.exists() else ""
     text, _, failure = text.partition("failed\n")
     named = launch.named_arrays()

@@ -37,7 +37,7 @@ def cpp_text(cuda: str, path: str, kernels: Iterable[str]) -> str:
 
 
 def dynamic_name(cuda: str) -> str:
-    """What a file calls its dynamic shared memory, if it has one name for it.
+    """The name of a file's dynamic shared memory, if it has one name for it.
 
     Examples
     --------

@@ -69,7 +69,7 @@ class Traffic:
 
     @property
     def ideal_each(self) -> float:
-        """The same, where nothing is wasted."""
+        """Sectors or wavefronts of a request, on average, if nothing were wasted."""
         return self.ideal / self.requests
 
     def __str__(self) -> str:
@@ -159,7 +159,7 @@ def tracing(max_findings: int = 20) -> Iterator[Trace]:
 
 
 def _run(launch: Launch) -> tuple[list[Counted], list[Traffic]]:
-    """One launch; its outputs come back into the launch's arrays."""
+    """Trace one launch; its outputs come back into the launch's arrays."""
     library, guarded = watched(launch.kernel.source, launch.real), Guarded(launch)
     seen = library.run(guarded)
     guarded.copy_back()

@@ -24,6 +24,7 @@ from minidl.errors import DeviceError, message
 KINDS = ("race", "overrun", "unwritten", "misaligned", "write to const")
 SPACES = ("global", "shared", "")
 ACCESSES = ("load", "store", "atomic", "copy")
+"""Names for the numbers that watch.cpp gives to mistakes, to memory and to accesses."""
 
 _Three = ctypes.c_int * 3
 
@@ -38,7 +39,7 @@ class Side(ctypes.Structure):
 
 
 class Found(ctypes.Structure):
-    """Something wrong. ``number`` counts the arguments or the shared variables; -1: none."""
+    """A mistake. ``number`` counts the arguments or the shared variables; -1: none."""
 
     _fields_ = (
         ("kind", ctypes.c_int), ("space", ctypes.c_int), ("number", ctypes.c_int),
@@ -135,7 +136,7 @@ class Watched:
 
 @cache
 def watched(source: Source, real: str) -> Watched:
-    """The library of a file, loaded once."""
+    """Build and load a file, once."""
     return Watched(source, real)
 
 
@@ -195,12 +196,12 @@ def _symbols(elf: Any) -> Iterator[Any]:
 
 
 def _is_static_of_a_function(name: str) -> bool:
-    """Of an extern "C" function the compiler calls it ``tile.3``, of another ``_ZZ...``."""
+    """Whether a variable is a function's: ``tile.3`` of one that is extern "C", else ``_ZZ...``."""
     return "." in name or name.startswith("_ZZ")
 
 
 def _apart(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same, without those that lie inside of others."""
+    """Leave out the ranges that lie inside of others."""
     kept: list[tuple[int, int]] = []
     starts: list[int] = []
     for start, size in sorted(ranges, key=lambda r: (r[0], -r[1])):

@@ -51,12 +51,12 @@ class Wording:
         return Counted(finding, key, found.count)
 
     def place(self, line: int) -> str:
-        """Such as "conv.cu:123"."""
+        """The name of the place that a line number means, such as "conv.cu:123"."""
         file, number = self.watched.place(line)
         return f"{Path(file).name if file else self.launch.kernel.source.name}:{number}"
 
     def quoted(self, line: int) -> str:
-        """What stands there."""
+        """The text of the line that a line number means."""
         file, number = self.watched.place(line)
         text = Path(file).read_text() if file else self.launch.kernel.source.text
         lines = text.splitlines()
@@ -110,7 +110,7 @@ class Wording:
     # --- names ---
 
     def _array(self, found: Found) -> tuple[str, int, int]:
-        """Name, bytes, and bytes of an element. Shared memory's are taken to be as accessed."""
+        """An array's name, its bytes, and an element's: of shared memory, those accessed."""
         if found.number < 0:
             return "", 0, 1
         if SPACES[found.space] == "global":

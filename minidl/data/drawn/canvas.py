@@ -23,7 +23,8 @@ from minidl.compute.taps import bicubic
 
 Colour = Sequence[float] | np.ndarray
 Point = tuple[float, float]
-Slices = tuple[slice, slice]
+Box = tuple[slice, slice]
+"""Rows and columns of a rectangle of pixels."""
 
 
 def smooth_noise(rng: np.random.Generator, height: int, width: int, blob: float) -> np.ndarray:
@@ -41,7 +42,7 @@ def _resized(rows: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Camera:
-    """Where it points, in pixels, and how high it stands, in metres."""
+    """A view: its centre (x0, y0) and focal length in pixels, its height above ground in metres."""
 
     x0: float
     y0: float
@@ -49,7 +50,7 @@ class Camera:
     eye: float
 
     def seen(self, x: float, y: float, z: float) -> Point:
-        """The pixel of a place in the street."""
+        """The pixel (x, y) that shows a place in the street, given in metres."""
         return self.x0 + self.focal * x / z, self.y0 - self.focal * (y - self.eye) / z
 
 
@@ -61,7 +62,7 @@ class Canvas:
     height, width : int
     camera : Camera
     haze : colour
-        Of the air, that far things fade into.
+        Colour of the air, which far things fade into.
     sight : float
         Metres after which a thing has faded to 1 / e.
     rng : numpy.random.Generator
@@ -91,7 +92,7 @@ class Canvas:
         clear = np.exp(-np.float32(z) / np.float32(self.sight))
         return np.asarray(colour, np.float32) * clear + self.haze * (1 - clear)
 
-    def box(self, left: float, top: float, right: float, bottom: float) -> Slices | None:
+    def box(self, left: float, top: float, right: float, bottom: float) -> Box | None:
         """The pixels whose centres lie in a rectangle, if there are any."""
         height, width = self.labels.shape
         rows = slice(min(max(round(top), 0), height), min(max(round(bottom), 0), height))
@@ -99,7 +100,7 @@ class Canvas:
         filled = rows.start < rows.stop and columns.start < columns.stop
         return (rows, columns) if filled else None
 
-    def put(self, box: Slices, mask: np.ndarray, colour: Colour, label: int) -> None:
+    def put(self, box: Box, mask: np.ndarray, colour: Colour, label: int) -> None:
         """Paint the pixels of a box where ``mask`` is true."""
         colours = np.asarray(colour, np.float32)
         np.copyto(self.picture[box], colours, where=mask[..., None])
@@ -115,7 +116,7 @@ class Canvas:
         label: int,
         grain: float = 0.0,
     ) -> None:
-        """A rectangle with upright sides, plain or, with ``grain``, of plaster."""
+        """Paint a rectangle with upright sides, plain or, with ``grain``, of plaster."""
         box = self.box(left, top, right, bottom)
         if box is not None:
             self.picture[box] = colour
@@ -124,7 +125,7 @@ class Canvas:
                 self.picture[box] *= (1 + grain * (self.fine[box] + self.rough[box]))[..., None]
 
     def polygon(self, corners: Sequence[Point], colour: Colour, label: int) -> None:
-        """A convex polygon, corners in either order."""
+        """Paint a convex polygon; its corners run in either direction."""
         points = np.asarray(corners, np.float32)
         box = self.box(*points.min(0), *(points.max(0)))
         if box is None:
@@ -142,7 +143,7 @@ class Canvas:
     def ellipse(
         self, x: float, y: float, rx: float, ry: float, colour: Colour, label: int
     ) -> None:
-        """An ellipse with upright axes."""
+        """Paint an ellipse with upright axes."""
         box = self.box(x - rx, y - ry, x + rx, y + ry)
         if box is not None:
             self.put(box, self.distance(box, x, y, rx, ry) <= 1, colour, label)
@@ -150,7 +151,7 @@ class Canvas:
     def foliage(
         self, x: float, y: float, rx: float, ry: float, colour: Colour, label: int
     ) -> None:
-        """An ellipse with a ragged edge and leaves, lighter above."""
+        """Paint an ellipse with a ragged edge and leaves, lighter above."""
         box = self.box(x - 1.2 * rx, y - 1.2 * ry, x + 1.2 * rx, y + 1.2 * ry)
         if box is None:
             return
@@ -162,8 +163,8 @@ class Canvas:
 
     def along(
         self, x: float, near: float, far: float, tall: float
-    ) -> tuple[Slices, np.ndarray, np.ndarray] | None:
-        """An upright wall along the street, x metres to the right, seen through each pixel.
+    ) -> tuple[Box, np.ndarray, np.ndarray] | None:
+        """Follow each pixel's ray to an upright wall along the street, x metres to the right.
 
         Returns a box of pixels that holds it, the wall's distance Z in each column, and
         the height at which each pixel meets it, which may be below 0 or above ``tall``.
@@ -178,14 +179,14 @@ class Canvas:
         return box, z, camera.eye - (self.y[box[0], None] - camera.y0) * z / camera.focal
 
     def shade(self, x: float, y: float, rx: float, ry: float, light: float) -> None:
-        """A soft-edged shadow: the picture darker, the labels as they were."""
+        """Paint a soft-edged shadow: the picture darker, the labels as they were."""
         box = self.box(x - rx, y - ry, x + rx, y + ry)
         if box is not None:
             share = np.clip(2 - 2 * self.distance(box, x, y, rx, ry), 0, 1)
             self.picture[box] *= (1 - (1 - light) * share)[..., None]
 
-    def distance(self, box: Slices, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-        """Squared distance from (x, y) in units of the radii, for each pixel of a box."""
+    def distance(self, box: Box, x: float, y: float, rx: float, ry: float) -> np.ndarray:
+        """Squared distance of each pixel of a box from (x, y), in units of the radii."""
         across = ((self.x[None, box[1]] - x) / rx) ** 2
         return across + ((self.y[box[0], None] - y) / ry) ** 2
 
@@ -195,7 +196,7 @@ class Canvas:
 
 
 class Stand:
-    """Paints in metres, right and up, from where a thing stands on the ground.
+    """A brush that paints in metres, right and up, from where a thing stands on the ground.
 
     ``small`` is the least width in pixels: a lamp post far away is thinner than a
     pixel, and would be there and not there from one row to the next.
@@ -209,7 +210,7 @@ class Stand:
         self.air = canvas.haze * (1 - self.clear)
 
     def at(self, u: float, v: float) -> Point:
-        """The pixel u metres to the right and v metres up."""
+        """The pixel (x, y) that is u metres to the right and v metres up."""
         return self.left + u * self.metre, self.foot - v * self.metre
 
     def faded(self, colour: Colour) -> np.ndarray:
@@ -226,7 +227,7 @@ class Stand:
         label: int | None = None,
         grain: float = 0.0,
     ) -> None:
-        """From the lower left corner (u, v) to the upper right corner (u2, v2)."""
+        """Paint a rectangle from its lower left corner (u, v) to its upper right one (u2, v2)."""
         (left, bottom), (right, top) = self.at(u, v), self.at(u2, v2)
         wider = max(self.small - (right - left), 0) / 2
         self.canvas.rectangle(
@@ -237,7 +238,7 @@ class Stand:
     def polygon(
         self, corners: Sequence[Point], colour: Colour, label: int | None = None
     ) -> None:
-        """A convex polygon."""
+        """Paint a convex polygon."""
         self.canvas.polygon(
             [self.at(u, v) for u, v in corners], self.faded(colour),
             self.label if label is None else label,
@@ -246,20 +247,20 @@ class Stand:
     def ellipse(
         self, u: float, v: float, ru: float, rv: float, colour: Colour, label: int | None = None
     ) -> None:
-        """An ellipse around (u, v)."""
+        """Paint an ellipse around (u, v)."""
         rx, ry = (max(r * self.metre, self.small / 2) for r in (ru, rv))
         self.canvas.ellipse(
             *self.at(u, v), rx, ry, self.faded(colour), self.label if label is None else label
         )
 
     def foliage(self, u: float, v: float, ru: float, rv: float, colour: Colour) -> None:
-        """A bush around (u, v)."""
+        """Paint a bush around (u, v)."""
         self.canvas.foliage(
             *self.at(u, v), ru * self.metre, rv * self.metre,
             self.faded(colour), self.label,
         )
 
     def shadow(self, u: float, ru: float, rz: float, light: float = 0.5) -> None:
-        """A shadow on the ground, ru metres to each side and rz metres to the front."""
+        """Paint a shadow on the ground, ru metres to each side and rz metres to the front."""
         flat = rz * self.metre * self.canvas.camera.eye / self.z
         self.canvas.shade(*self.at(u, 0), ru * self.metre, max(flat, 1.0), light)

@@ -30,11 +30,11 @@ from minidl.errors import ArgumentError
 Rng = np.random.Generator
 
 WAVES = 5
-"""The highest k of an outline."""
-FAR = 9.0
-"""The level where there is no cell."""
-REACH = 1.6
-"""The level at which a cell's halo has ended."""
+"""Number of waves in an outline, the highest k."""
+EMPTY_LEVEL = 9.0
+"""Level of pixels that no cell reaches."""
+HALO_LEVEL = 1.6
+"""Level at which a cell's halo has ended."""
 
 
 def cell_images(
@@ -44,7 +44,7 @@ def cell_images(
     radius: float = 11.0,
     crowding: float = 0.6,
 ) -> ArrayDataset:
-    """Images (N, 1, H, W), labels (N, H, W) as in CELLS, instances (N, H, W).
+    """Draw images (N, 1, H, W), labels (N, H, W) as in CELLS, instances (N, H, W).
 
     Three arrays a row: ``ArrayDataset(*cell_images(8).arrays[:2])`` has the first two.
     Images are float32 in [0, 1]. Labels and instances are int64: 0 for background and
@@ -58,7 +58,7 @@ def cell_images(
     seed : int
         Image i depends on the seed and on i, not on how many are drawn.
     radius : float
-        Of a usual cell, in pixels.
+        Radius of a usual cell, in pixels.
     crowding : float
         0 to 1: the share of the area that cells would cover if none overlapped. Towards
         1, one cell in a thousand is cut in two by its neighbours.
@@ -85,25 +85,26 @@ class Cell(NamedTuple):
     """One cell: where its pixels are, and how it looks."""
 
     box: tuple[slice, slice]
+    """Rows and columns of its pixels."""
     level: np.ndarray
-    """Of each pixel of the box."""
+    """Level of each pixel of the box, 1 on the cell's membrane."""
     nucleus: np.ndarray
-    """The same, of the nucleus."""
+    """Level of each pixel of the box, 1 on the nucleus' membrane."""
     shade: float
-    """How much lighter than the background it is inside."""
+    """Brightness of the cell's inside, above the background's."""
     round: bool
-    """Whether it has rounded up to divide: smaller, and brighter."""
+    """Whether the cell has rounded up to divide: smaller, and brighter."""
 
 
 def dish(
     height: int, width: int, radius: float, crowding: float, rng: Rng
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One image (1, height, width) and its instances (height, width)."""
+    """Draw one image (1, height, width) and its instances (height, width)."""
     cells = [
         _grown(place, r, height, width, rng)
         for place, r in _places(height, width, radius, crowding, rng)
     ]
-    lowest = np.full((height, width), FAR, np.float32)
+    lowest = np.full((height, width), EMPTY_LEVEL, np.float32)
     second = lowest.copy()
     owner = np.zeros((height, width), np.int64)
     for number, cell in enumerate(cells, 1):
@@ -120,7 +121,7 @@ def dish(
 def _places(
     height: int, width: int, radius: float, crowding: float, rng: Rng
 ) -> list[tuple[np.ndarray, float]]:
-    """Centres and radii: some anywhere, most beside another, none upon another."""
+    """Centres and radii of cells: some anywhere, most beside another, none upon another."""
     places: list[tuple[np.ndarray, float]] = []
     wanted = crowding * (height + radius) * (width + radius) / (np.pi * radius**2)
     for _ in range(int(12 * wanted) + 1):
@@ -142,13 +143,13 @@ def _places(
 
 
 def _grown(centre: np.ndarray, r: float, height: int, width: int, rng: Rng) -> Cell:
-    """A cell's levels on the pixels that it, or its halo, may reach."""
+    """Draw a cell: its levels on the pixels that it, or its halo, may reach."""
     rounded = bool(rng.random() < 0.12)
     r = r * 0.75 if rounded else r
     k = np.arange(1, WAVES + 1)
     waves = rng.normal(0, 0.02 if rounded else 0.13, WAVES) / np.sqrt(k)
     phases = rng.uniform(0, 2 * np.pi, WAVES)
-    far = REACH * r * (1 + float(np.abs(waves).sum()))
+    far = HALO_LEVEL * r * (1 + float(np.abs(waves).sum()))
     ends = [(max(int(c - far), 0), max(min(int(c + far) + 2, n), 0))
             for c, n in zip(centre, (height, width), strict=True)]
     box = slice(*ends[0]), slice(*ends[1])
@@ -168,7 +169,7 @@ def _grown(centre: np.ndarray, r: float, height: int, width: int, rng: Rng) -> C
 
 
 def _parted(owner: np.ndarray) -> np.ndarray:
-    """One pixel of background between cells that touch, even at a corner.
+    """Put one pixel of background between cells that touch, even at a corner.
 
     The pixel is the lower cell's, so that two borders never make a wider one.
     """
@@ -212,7 +213,7 @@ def _picture(
 
 
 def _dirty(light: np.ndarray, rng: Rng) -> None:
-    """Specks and rings of dust, bright as halos, which are no cells."""
+    """Add specks and rings of dust, bright as halos, which are no cells."""
     height, width = light.shape
     y, x = np.arange(height)[:, None], np.arange(width)[None]
     for _ in range(rng.poisson(height * width / 2500)):

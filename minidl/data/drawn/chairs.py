@@ -17,34 +17,33 @@ with one lamp that moves with the camera, and light from all sides, more of it f
 
 Source of the data's form: Dosovitskiy, Springenberg & Brox 2015, "Learning to generate chairs
 with convolutional neural networks": 62 views of each chair; that these are 31 azimuths at the
-elevations 20 and 30 degrees, on white, is from memory. The chairs are ours. The transforms'
-ranges and places in the vector t are those of the authors' release. What t holds in the other
-places we do not know, and leave 0; in which order a transform's parts follow each other, their
-signs, and the colours' axes (there learned from colours, here fixed) are our choice.
+elevations 20 and 30 degrees, on white, is from memory. The chairs are ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minidl.data.dataset import ArrayDataset, Dataset, Example
-from minidl.data.drawn.chair_shapes import STYLES
-from minidl.errors import ArgumentError, message
+from minidl.data.dataset import ArrayDataset
+from minidl.data.drawn.chair_styles import STYLES
+from minidl.errors import ArgumentError
 
-FINER = 3
+SUPERSAMPLING = 3
 """Rays per pixel along each axis."""
-DISTANCE = 4.0
-"""Of the camera, in radii of the sphere around a chair."""
-FILLED = 0.92
-"""How much of the picture's side that sphere's picture takes."""
-EDGE_ON = 1e-6
-"""For a face that the camera sees from its edge: a little turned away."""
-AMBIENT, LAMP = 0.65, 0.6
-LIGHT = np.array((-0.45, 0.62, 0.64))
-"""Where the lamp is from the chair: to the left, above, and towards the camera."""
+CAMERA_DISTANCE = 4.0
+"""Distance of the camera from a chair's middle, in radii of the sphere around the chair."""
+SPHERE_SHARE = 0.92
+"""Share of the picture's side that the picture of that sphere takes."""
+MIN_GAP = 1e-6
+"""Signed distance to the plane of a face seen edge-on, in place of 0: a little turned away."""
+AMBIENT, DIFFUSE = 0.65, 0.6
+"""Strengths of the light from all sides and of the lamp's."""
+LAMP = np.array((-0.45, 0.62, 0.64))
+"""Direction from the chair to the lamp: to the left, above, and towards the camera."""
 
 
 class Chair(NamedTuple):
@@ -52,17 +51,17 @@ class Chair(NamedTuple):
 
     style: str
     corners: np.ndarray
-    """(V, 3)"""
+    """Corners of all solids, (V, 3)."""
     first_corner: np.ndarray
-    """(B,), the first corner of each solid."""
+    """Number of each solid's first corner, (B,)."""
     normals: np.ndarray
-    """(F, 3)"""
+    """Normals of all faces, (F, 3)."""
     offsets: np.ndarray
-    """(F,)"""
+    """Distances of the faces' planes from the origin, (F,), along their normals."""
     first_face: np.ndarray
-    """(B + 1,), the first face of each solid, and behind the last."""
+    """Number of each solid's first face, and behind the last one's, (B + 1,)."""
     colours: np.ndarray
-    """(F, 3)"""
+    """Colours of all faces, (F, 3), RGB in [0, 1]."""
 
 
 def chair(index: int, seed: int = 0) -> Chair:
@@ -98,26 +97,27 @@ def chair(index: int, seed: int = 0) -> Chair:
 def render(
     thing: Chair, azimuth: float, elevation: float, size: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A picture on white (3, size, size) and its mask (1, size, size), float32 in [0, 1].
+    """Render a picture on white (3, size, size) and its mask (1, size, size), float32 in [0, 1].
 
     Parameters
     ----------
     thing : Chair
     azimuth, elevation : float
-        Of the camera, in degrees.
+        Direction of the camera, in degrees.
     size : int
         Pixels a side.
     """
     if size < 1:
         raise ArgumentError(f"render: size is at least 1, received {size}")
     camera = _axes(azimuth, elevation)
-    place = -DISTANCE * camera[2]
-    scale = FILLED * np.sqrt(DISTANCE**2 - 1)  # the sphere's picture reaches +-FILLED
+    place = -CAMERA_DISTANCE * camera[2]
+    scale = SPHERE_SHARE * np.sqrt(CAMERA_DISTANCE**2 - 1)  # the sphere reaches +-SPHERE_SHARE
     gap = thing.offsets - thing.normals @ place
-    gap[gap == 0] = EDGE_ON
+    gap[gap == 0] = MIN_GAP
     slope = thing.normals @ camera.T / gap[:, None] / (scale, scale, 1)
-    boxes = _boxes(thing, (thing.corners - place) @ camera.T, scale, FINER * size)
-    owner = _nearest_faces(thing, slope.astype(np.float32), gap < 0, boxes, FINER * size)
+    fine = SUPERSAMPLING * size
+    boxes = _boxes(thing, (thing.corners - place) @ camera.T, scale, fine)
+    owner = _nearest_faces(thing, slope.astype(np.float32), gap < 0, boxes, fine)
     colours = np.concatenate([np.ones((1, 3)), _lit(thing, camera)]).astype(np.float32)
     covered = (owner > 0).astype(np.float32)
     picture = _mean(colours[owner]).transpose(2, 0, 1)
@@ -163,7 +163,7 @@ def _nearest_faces(
 
 
 def views(azimuths: int = 31, elevations: Sequence[float] = (20.0, 30.0)) -> np.ndarray:
-    """Azimuth and elevation of each view in degrees, (V, 2); all of the first elevation first."""
+    """Azimuth and elevation of each view in degrees, (V, 2); the first elevation comes first."""
     if azimuths < 1 or not elevations:
         raise ArgumentError(
             f"views: at least one azimuth and elevation, received {azimuths} and {elevations}"
@@ -172,8 +172,8 @@ def views(azimuths: int = 31, elevations: Sequence[float] = (20.0, 30.0)) -> np.
     return np.array([(a, e) for e in elevations for a in around])
 
 
-def view_vector(azimuth: Any, elevation: Any) -> np.ndarray:
-    """(sin e, cos e, sin a, cos a) of degrees: (...) and (...) -> (..., 4), float32.
+def view_vector(azimuth: ArrayLike, elevation: ArrayLike) -> np.ndarray:
+    """The vector (sin e, cos e, sin a, cos a) of degrees: (...), (...) -> (..., 4), float32.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def chair_images(
     azimuths: int = 31,
     elevations: Sequence[float] = (20.0, 30.0),
 ) -> ArrayDataset:
-    """Images (N, 3, S, S), masks (N, 1, S, S), classes (N,) int64, views (N, 4).
+    """Draw images (N, 3, S, S), masks (N, 1, S, S), classes (N,) int64, views (N, 4).
 
     Image i is of class i // V from view i % V, of the V = azimuths len(elevations)
     ``views``. Images lie on white. Floats are float32, pixels in [0, 1].
@@ -206,9 +206,9 @@ def chair_images(
     seed : int
         Class k depends on the seed and on k, not on how many are drawn.
     azimuths : int
-        Evenly around.
+        Their number; they go evenly around.
     elevations : sequence of float
-        In degrees.
+        Elevations above the horizon, in degrees.
     """
     if classes < 1:
         raise ArgumentError(f"chair_images: classes is at least 1, received {classes}")
@@ -232,188 +232,19 @@ def _axes(azimuth: float, elevation: float) -> np.ndarray:
 
 
 def _lit(thing: Chair, camera: np.ndarray) -> np.ndarray:
-    """What each face looks like under the lamp, (F, 3)."""
-    towards = camera.T @ (LIGHT * (1, 1, -1))
+    """The colour of each face under the lamp, (F, 3)."""
+    towards = camera.T @ (LAMP * (1, 1, -1))
     lamp = np.maximum(thing.normals @ towards / np.linalg.norm(towards), 0)
     around = 0.78 + 0.22 * thing.normals[:, 2]
-    return np.clip(thing.colours * (AMBIENT * around + LAMP * lamp)[:, None], 0, 0.95)
+    return np.clip(thing.colours * (AMBIENT * around + DIFFUSE * lamp)[:, None], 0, 0.95)
 
 
 def _mean(fine: np.ndarray) -> np.ndarray:
-    """Means over FINER x FINER rays, (size FINER, size FINER, C) -> (size, size, C)."""
-    size, channels = len(fine) // FINER, fine.shape[-1]
-    rows = fine.reshape(size, FINER, size * FINER, channels)
+    """Means over the n x n rays of each pixel, (size n, size n, C) -> (size, size, C)."""
+    n = SUPERSAMPLING
+    size, channels = len(fine) // n, fine.shape[-1]
+    rows = fine.reshape(size, n, size * n, channels)
     # Added up by hand: means over short axes are slow.
-    summed = sum((rows[:, k] for k in range(1, FINER)), rows[:, 0])
-    columns = summed.reshape(size, size, FINER, channels)
-    return sum((columns[:, :, k] for k in range(1, FINER)), columns[:, :, 0]) / FINER**2
-
-
-# --- transforms: of a picture, and as the vector t that the network is told ---
-
-TRANSFORMS = 28
-"""Entries of t. Counted from 1, used are 2, 3 (shifts), 4 (angle), 5, 6 (log zooms), 23, 24
-(both: log saturation), 27 (log lightness) and 28 (angle of colours)."""
-
-GREY_AND_HUES = np.array([(1, 1, 1), (1, -1, 0), (1, 1, -2)]) / np.sqrt([[3], [2], [6]])
-"""An axis for lightness and two for colour; its rows are orthonormal."""
-
-
-class ChairTransform(NamedTuple):
-    """What is done to a picture: zoomed, then turned, then shifted; and its colours."""
-
-    dx: float = 0.0
-    """To the right, in sides of the image; so too ``dy``, down."""
-    dy: float = 0.0
-    angle: float = 0.0
-    """Clockwise, in radians."""
-    zoom_x: float = 1.0
-    zoom_y: float = 1.0
-    saturation: float = 1.0
-    """Factor of the two colour axes."""
-    lightness: float = 1.0
-    """Factor of the grey axis."""
-    colour_angle: float = 0.0
-    """By which colours turn around the grey axis, in radians."""
-
-    def vector(self) -> np.ndarray:
-        """t, (28,) float32; all zeros if nothing is changed.
-
-        Examples
-        --------
-        >>> from minidl.data.drawn.chairs import ChairTransform
-        >>> ChairTransform().vector().any()
-        np.False_
-        """
-        t = np.zeros(TRANSFORMS, np.float32)
-        t[1:4] = self.dx, self.dy, self.angle
-        t[4:6] = np.log([self.zoom_x, self.zoom_y])
-        t[22:24] = np.log(self.saturation)
-        t[26:28] = np.log(self.lightness), self.colour_angle
-        return t
-
-
-def draw_transform(rng: np.random.Generator, strength: float = 1.0) -> ChairTransform:
-    """One drawn as in training; ``strength`` multiplies all ranges, see ``curriculum``."""
-
-    def within(spread: float) -> float:
-        return strength * rng.uniform(-spread, spread)
-
-    zoom, squeeze = within(0.3), within(0.1)
-    return ChairTransform(
-        within(0.1), within(0.1), within(0.2), np.exp(zoom + squeeze), np.exp(zoom - squeeze),
-        np.exp(within(0.7)), np.exp(within(0.7)), within(1.5),
-    )
-
-
-def curriculum(step: int, start: float = 0.0, end: float = 1.0) -> float:
-    """The release's strength of transforms after ``step`` steps, from ``start`` towards ``end``.
-
-    start + (end - start) (2 / (1 + exp(-1e-5 step)) - 1)
-    """
-    return start + (end - start) * float(np.tanh(step * 1e-5 / 2))
-
-
-def apply_transform(
-    image: np.ndarray, mask: np.ndarray, transform: ChairTransform
-) -> tuple[np.ndarray, np.ndarray]:
-    """The transformed picture, again on white, and mask, which keeps clear of the colours.
-
-    (3, S, S) and (1, S, S) -> the same
-
-    Parameters
-    ----------
-    image : array
-        On white, in [0, 1].
-    mask : array
-        The share of each pixel that is covered.
-    transform : ChairTransform
-
-    Raises
-    ------
-    ArgumentError
-        If the shapes are others, or a zoom is not above 0.
-    """
-    size = image.shape[-1]
-    if image.shape != (3, size, size) or mask.shape != (1, size, size):
-        raise ArgumentError(
-            message(
-                "apply_transform: image and mask must be (3, S, S) and (1, S, S)",
-                f"received {image.shape} and {mask.shape}",
-            )
-        )
-    if min(transform.zoom_x, transform.zoom_y) <= 0:
-        raise ArgumentError(f"apply_transform: zooms must be above 0, received {transform}")
-    # The chair alone, on black: what is sampled there and put on white again has no seam.
-    chair_alone = np.concatenate([image - (1 - mask), mask]).astype(np.float32)
-    rows, columns = _sources(size, transform)
-    moved = _sampled(chair_alone, rows, columns)
-    colours, covered = moved[:3], np.clip(moved[3:], 0, 1)
-    colours = np.einsum("ij,jhw->ihw", _colour_matrix(transform), colours)
-    return np.clip(colours, 0, covered) + (1 - covered), covered
-
-
-def _sources(size: int, t: ChairTransform) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column that each pixel comes from, (S, S) each; centres have whole numbers."""
-    line = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
-    x, y = line[None, :] - t.dx, line[:, None] - t.dy
-    cos, sin = np.cos(t.angle), np.sin(t.angle)
-    across, down = (cos * x + sin * y) / t.zoom_x, (cos * y - sin * x) / t.zoom_y
-    return (down + 0.5) * size - 0.5, (across + 0.5) * size - 0.5
-
-
-def _sampled(planes: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Bilinear samples of (C, S, S), 0 outside: (C, S, S)."""
-    channels, size, _ = planes.shape
-    padded = np.zeros((channels, size + 2, size + 2), np.float32)
-    padded[:, 1:-1, 1:-1] = planes
-    flat = padded.reshape(channels, -1)
-    places = []
-    for at in (rows, columns):
-        inside = np.clip(at + 1, 0, size + 1)
-        first = np.minimum(inside.astype(np.intp), size)
-        places.append((first, (inside - first).astype(np.float32)))
-    (row, down), (column, across) = places
-    corner = row * (size + 2) + column
-    upper = flat[:, corner] * (1 - across) + flat[:, corner + 1] * across
-    corner += size + 2
-    lower = flat[:, corner] * (1 - across) + flat[:, corner + 1] * across
-    return upper * (1 - down) + lower * down
-
-
-def _colour_matrix(t: ChairTransform) -> np.ndarray:
-    """What multiplies (R, G, B), (3, 3)."""
-    cos, sin = np.cos(t.colour_angle), np.sin(t.colour_angle)
-    s = t.saturation
-    within = np.array([(t.lightness, 0, 0), (0, s * cos, -s * sin), (0, s * sin, s * cos)])
-    return (GREY_AND_HUES.T @ within @ GREY_AND_HUES).astype(np.float32)
-
-
-class TransformedChairs(Dataset):
-    """Rows of ``chair_images``, each time transformed anew.
-
-    Example i is (image, mask, class, view, t): t (28,) tells what was done.
-
-    Parameters
-    ----------
-    chairs : ArrayDataset
-        As ``chair_images`` returns them.
-    strength : float
-        Of the transforms; may be set anew while training, see ``curriculum``.
-    """
-
-    def __init__(self, chairs: ArrayDataset, strength: float = 1.0):
-        self.chairs, self.strength = chairs, strength
-
-    def __len__(self) -> int:
-        return len(self.chairs)
-
-    def example(self, i: int) -> Example:
-        """Untransformed, with t = 0."""
-        return (*self.chairs.example(i), ChairTransform().vector())
-
-    def draw(self, i: int, rng: np.random.Generator) -> Example:
-        """Transformed by what ``rng`` draws."""
-        image, mask, *rest = self.chairs.example(i)
-        transform = draw_transform(rng, self.strength)
-        return (*apply_transform(image, mask, transform), *rest, transform.vector())
+    summed = sum((rows[:, k] for k in range(1, n)), rows[:, 0])
+    columns = summed.reshape(size, size, n, channels)
+    return sum((columns[:, :, k] for k in range(1, n)), columns[:, :, 0]) / n**2

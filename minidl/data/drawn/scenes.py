@@ -51,21 +51,23 @@ from minidl.data.drawn.street_things import (
 from minidl.errors import ArgumentError
 
 Thing = tuple[float, Callable[[], None]]
-"""How far away a thing is, and what paints it."""
+"""The distance of a thing in metres, and the function that paints it."""
 
-FINER = 2
+SUPERSAMPLING = 2
 """Painted pixels per pixel along each axis: their mean is the picture."""
 
 WALLS = np.array([
     (0.55, 0.34, 0.26), (0.66, 0.60, 0.50), (0.50, 0.50, 0.50), (0.74, 0.73, 0.70),
     (0.40, 0.30, 0.25), (0.58, 0.52, 0.40), (0.36, 0.38, 0.42), (0.45, 0.52, 0.56),
 ])
+"""Colours of house fronts, RGB in [0, 1]."""
 SKIES = np.array([(0.45, 0.62, 0.85), (0.70, 0.72, 0.75), (0.58, 0.68, 0.80), (0.80, 0.80, 0.80)])
+"""Colours of the sky, RGB in [0, 1]."""
 
 
 def street_scenes(count: int, size: int | tuple[int, int] = (64, 96), seed: int = 0
                   ) -> ArrayDataset:
-    """Images (N, 3, H, W), float32 in [0, 1], and labels (N, H, W), int64, as in CAMVID.
+    """Draw images (N, 3, H, W), float32 in [0, 1], and labels (N, H, W), int64, as in CAMVID.
 
     Parameters
     ----------
@@ -86,19 +88,20 @@ def street_scenes(count: int, size: int | tuple[int, int] = (64, 96), seed: int 
 
 
 def scene(height: int, width: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """One picture (3, height, width) and its labels (height, width)."""
-    street = Street(FINER * height, FINER * width, rng)
+    """Draw one picture (3, height, width) and its labels (height, width)."""
+    k = SUPERSAMPLING
+    street = Street(k * height, k * width, rng)
     street.paint_sky()
     street.paint_ground()
     street.paint_things()
-    painted = street.canvas.picture.reshape(height, FINER, width, FINER, 3).mean((1, 3))
+    painted = street.canvas.picture.reshape(height, k, width, k, 3).mean((1, 3))
     # One painted pixel decides: what is two of them wide is never missed.
-    labels = street.canvas.labels[FINER - 1 :: FINER, FINER - 1 :: FINER]
+    labels = street.canvas.labels[k - 1 :: k, k - 1 :: k]
     return photographed(painted, rng), labels.astype(np.int64)
 
 
 def photographed(picture: np.ndarray, rng: Rng) -> np.ndarray:
-    """Exposure, colour cast, uneven light and noise: (H, W, 3) -> (3, H, W)."""
+    """Add exposure, colour cast, uneven light and noise: (H, W, 3) -> (3, H, W)."""
     height, width, _ = picture.shape
     light = np.float32(rng.uniform(0.7, 1.2)) * (1 + 0.1 * smooth_noise(rng, height, width, 32))
     cast = rng.normal(1, 0.05, 3).astype(np.float32)
@@ -108,7 +111,7 @@ def photographed(picture: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 class Street:
-    """What one scene is made of, in metres: X from the middle of the road, Z from the camera."""
+    """The parts of one scene, in metres: X from the middle of the road, Z from the camera."""
 
     def __init__(self, height: int, width: int, rng: Rng):
         self.rng = rng
@@ -141,7 +144,7 @@ class Street:
         return [house for house in row if house[1] > 1.5]
 
     def paint_sky(self) -> None:
-        """Paler towards the horizon, with clouds."""
+        """Paint the sky, paler towards the horizon, with clouds."""
         canvas, (height, width) = self.canvas, self.canvas.labels.shape
         clouds = smooth_noise(self.rng, height, width, height / 5)
         cover = np.clip(self.rng.uniform(-0.5, 1) + clouds, 0, 1)[..., None] * 0.6
@@ -151,7 +154,7 @@ class Street:
         canvas.labels[:] = SKY
 
     def paint_ground(self) -> None:
-        """Road, kerb and pavement; lines, slabs and the shadows of the houses."""
+        """Paint road, kerb and pavement; lines, slabs and the shadows of the houses."""
         canvas, camera, rng = self.canvas, self.canvas.camera, self.rng
         first = int(np.searchsorted(canvas.y, camera.y0 + 0.5))
         if first >= len(canvas.y):
@@ -175,7 +178,7 @@ class Street:
         canvas.labels[first:] = np.where(is_road, ROAD, PAVEMENT)
 
     def _lines(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Where the road is painted: a broken line, edges, a zebra crossing."""
+        """The paint on the ground, true or false: a broken line, edges, a zebra crossing."""
         rng = self.rng
         broken = (np.abs(x) < 0.09) & ((z + rng.uniform(0, 6)) % 6 < 3)
         edges = np.abs(np.abs(x) - self.road + 0.35) < 0.07
@@ -186,7 +189,7 @@ class Street:
         return lines & ~((z > self.crossing) & (z < self.crossing + 7))
 
     def _shadowed(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """The ground that the houses on the sun's side keep dark."""
+        """The ground that houses on the sun's side keep dark, true or false."""
         if not self.sun:
             return np.zeros(x.shape, bool)
         long = self.rng.uniform(0.3, 0.9)
@@ -196,7 +199,7 @@ class Street:
         return x * self.sun > self.walls - shadow
 
     def paint_things(self) -> None:
-        """Everything that stands up, from the far end to the near one."""
+        """Paint everything that stands up, from the far end to the near one."""
         things: list[Thing] = [
             (house[1], partial(self.paint_house, side, *house))
             for side, row in zip((-1, 1), self.houses, strict=True) for house in row
@@ -207,7 +210,7 @@ class Street:
             paint()
 
     def paint_end(self) -> None:
-        """What closes the street: houses across it, trees between them."""
+        """Paint what closes the street: houses across it, trees between them."""
         rng, x = self.rng, -70.0
         while x < 70:
             wide = rng.uniform(6, 20)
@@ -219,7 +222,7 @@ class Street:
             x += wide
 
     def paint_house(self, side: int, near: float, far: float, tall: float) -> None:
-        """The front along the street, and the wall that looks at the camera."""
+        """Paint a house: the front along the street, and the wall that looks at the camera."""
         canvas, wall = self.canvas, one_of(self.rng, WALLS)
         end = self.stand(side * self.walls, near, BUILDING)
         end.rectangle(min(0, side * 25), 0, max(0, side * 25), tall,
@@ -236,7 +239,7 @@ class Street:
 
     def _front(self, along: np.ndarray, up: np.ndarray, tall: float, wall: np.ndarray
                ) -> np.ndarray:
-        """Windows in storeys, a shop or a door below, a roof above."""
+        """The colours of a front: windows in storeys, a shop or a door below, a roof above."""
         rng = self.rng
         bay, storey, base = rng.uniform(1.8, 4), rng.uniform(2.6, 3.4), rng.uniform(2.6, 3.6)
         broad, high = rng.uniform(0.2, 0.38), rng.uniform(0.22, 0.36)
@@ -254,7 +257,7 @@ class Street:
 
     def stand(self, x: float, z: float, label: int) -> Stand:
         """A place in the street; what is thin stays one pixel wide."""
-        return self.canvas.stand(x - self.stands_at, z, label, FINER)
+        return self.canvas.stand(x - self.stands_at, z, label, SUPERSAMPLING)
 
     def _clear(self, z: float, margin: float = 0.5) -> bool:
         return not self.crossing - margin < z < self.crossing + 7 + margin
@@ -280,7 +283,7 @@ class Street:
         return things
 
     def paint_fence(self, side: int, near: float, far: float) -> None:
-        """Boards or rails along the kerb; what shows through is labelled as fence."""
+        """Paint boards or rails along the kerb; what shows through is labelled as fence."""
         canvas, rng, tall = self.canvas, self.rng, self.rng.uniform(0.9, 1.3)
         seen = canvas.along(side * (self.road + 0.3) - self.stands_at, near, far, tall)
         if seen is None:
@@ -295,7 +298,7 @@ class Street:
         np.copyto(canvas.labels[box], np.uint8(FENCE), where=whole)
 
     def _car(self, x: float, z: float, side: int) -> Thing:
-        """Traffic keeps right: on the left, cars come towards the camera."""
+        """A car in traffic that keeps right: on the left, it comes towards the camera."""
         return z, partial(car, self.canvas, x - self.stands_at, z, self.rng, side < 0)
 
     def _parked(self) -> list[Thing]:

@@ -33,19 +33,19 @@ from minidl.errors import ArgumentError
 Rng = np.random.Generator
 
 DIAGNOSES = ("healthy", "nodule", "effusion", "collapse")
-"""What labels 0, 1, 2, 3 mean: the last three in one of the two lungs."""
+"""Meanings of labels 0, 1, 2, 3: the last three in one of the two lungs."""
 HEALTHY, NODULE, EFFUSION, COLLAPSE = range(4)
-AIR, BRIGHT = -1000.0, 400.0
-"""Hounsfield units of grey 0 and grey 1; water has 0."""
-WATER = 8.0
-"""p of a ray through as much water as the picture is wide: 40 cm at 0.2 per cm."""
+BLACK, WHITE = -1000.0, 400.0
+"""Hounsfield units of grey 0, which is air, and of grey 1; water has 0."""
+WATER_ATTENUATION = 8.0
+"""Attenuation p of a ray through as much water as the picture is wide: 40 cm at 0.2 per cm."""
 CHUNK = 32
-"""Slices scanned at once. A product of matrices rounds by its size, which must not depend on
-how many slices are drawn."""
+"""Number of slices scanned at once. A product of matrices rounds by its size, which must not
+depend on how many slices are drawn."""
 
 
 def ct_slices(count: int, size: int = 48, seed: int = 0, photons: float = 3e3) -> ArrayDataset:
-    """Images (N, 1, H, W), float32 in [0, 1], and labels (N,), int64, as in DIAGNOSES.
+    """Draw images (N, 1, H, W), float32 in [0, 1], and labels (N,), int64, as in DIAGNOSES.
 
     Every four slices in a row hold each diagnosis once, in random order.
 
@@ -58,7 +58,7 @@ def ct_slices(count: int, size: int = 48, seed: int = 0, photons: float = 3e3) -
     seed : int
         Slice i depends on the seed and on i, not on how many are drawn.
     photons : float
-        I0, sent along each ray: times or through up to 2, drawn for each slice. The fewer, the
+        I0, sent along each ray, times a factor from 1/2 to 2 drawn for each slice. The fewer, the
         noisier; ``float("inf")`` for none of the noise.
 
     Notes
@@ -98,18 +98,18 @@ def diagnosis(seed: int, i: int) -> int:
 
 
 class Ellipse(NamedTuple):
-    """In units of half the picture's width, x to the right and y down from the body's middle."""
+    """An ellipse in half widths of the picture: x to the right, y down from the body's middle."""
 
     x: float
     y: float
     rx: float
     ry: float
     tilt: float = 0.0
-    """In radians, from the x axis towards the y axis."""
+    """Angle from the x axis towards the y axis, in radians."""
 
 
 class Body:
-    """Attenuation of what is painted into it, (size, size): 0 is air, 1 is water.
+    """A slice of a body: the attenuation painted into it, (size, size); air has 0, water has 1.
 
     The body lies turned and off the middle of the scanner.
     """
@@ -126,14 +126,14 @@ class Body:
         self.wobble = smooth_noise(rng, size, size, size / 6)
 
     def level(self, e: Ellipse, wobble: float = 0.0) -> np.ndarray:
-        """Below 1 inside the ellipse, (size, size); ``wobble`` bends the outline."""
+        """The level of each pixel, below 1 inside the ellipse; ``wobble`` bends the outline."""
         c, s = np.float32(np.cos(e.tilt)), np.float32(np.sin(e.tilt))
         x, y = self.x - np.float32(e.x), self.y - np.float32(e.y)
         level = np.hypot((c * x + s * y) / np.float32(e.rx), (c * y - s * x) / np.float32(e.ry))
         return level + np.float32(wobble) * self.wobble if wobble else level
 
     def share(self, e: Ellipse, wobble: float = 0.0) -> np.ndarray:
-        """How much of each pixel the ellipse covers, 0 to 1, (size, size)."""
+        """The share of each pixel that the ellipse covers, 0 to 1, (size, size)."""
         pixels = min(e.rx, e.ry) * self.size / 2
         # Something thinner than a pixel covers none wholly.
         return np.clip((1 - self.level(e, wobble)) * np.float32(pixels) + np.float32(0.5),
@@ -145,7 +145,7 @@ class Body:
 
 
 def phantom(label: int, size: int, rng: Rng) -> np.ndarray:
-    """A patient's attenuation, (size, size) float32, in units of that of water."""
+    """Draw a patient's attenuation, (size, size) float32, in units of that of water."""
     body = Body(size, rng)
     a = rng.uniform(0.68, 0.90)
     b = a * rng.uniform(0.70, 0.84)
@@ -204,7 +204,7 @@ def organs(label: int, ill: int, a: float, b: float, rng: Rng) -> tuple[list[Ell
 
 
 def vessels(body: Body, lung: Ellipse, inside: np.ndarray, rng: Rng) -> None:
-    """Thin, or cut along: what a nodule is not to be mistaken for."""
+    """Paint vessels, thin or cut along, which are not to be mistaken for a nodule."""
     for _ in range(rng.integers(3, 8)):
         angle, far = rng.uniform(0, 2 * np.pi), 0.8 * np.sqrt(rng.random())
         thin = rng.uniform(0.018, 0.036)
@@ -214,7 +214,7 @@ def vessels(body: Body, lung: Ellipse, inside: np.ndarray, rng: Rng) -> None:
 
 
 def flood(body: Body, inside: np.ndarray, rng: Rng) -> None:
-    """Fluid in the lower part of a lung: below a level that gravity makes flat."""
+    """Paint fluid into the lower part of a lung, below a level that gravity makes flat."""
     share = rng.uniform(0.20, 0.42)
     surface = np.quantile(body.down[inside > 0.5], 1 - share) if (inside > 0.5).any() else 0.0
     below = np.clip((body.down - np.float32(surface)) * np.float32(body.size / 2) + 0.5, 0, 1)
@@ -237,7 +237,7 @@ def free_place(
 
 
 def bones(body: Body, a: float, b: float, rng: Rng) -> None:
-    """Spine, sternum, ribs, and the aorta before the spine."""
+    """Paint spine, sternum, ribs, and the aorta before the spine."""
     hard = rng.uniform(280, 450)
     r = rng.uniform(0.13, 0.17) * a
     body.paint(body.share(Ellipse(0.14 * a, 0.42 * b, 0.09 * a, 0.09 * a)), rng.uniform(40, 90))
@@ -258,11 +258,11 @@ def bones(body: Body, a: float, b: float, rng: Rng) -> None:
 
 
 def scanned(phantoms: np.ndarray, rngs: list[Rng], photons: float) -> np.ndarray:
-    """Grey slices of phantoms, (N, size, size) -> (N, size, size), float32 in [0, 1]."""
+    """Scan phantoms into grey slices, (N, size, size) -> (N, size, size), float32 in [0, 1]."""
     n, size, _ = phantoms.shape
     rays = scanner(size)
     views = len(rays) // detectors(size)
-    unit = WATER / size
+    unit = WATER_ATTENUATION / size
     p = unit * (phantoms.reshape(n, -1) @ rays.T)
     for row, rng in zip(p, rngs, strict=False):
         sent = photons * 2 ** rng.uniform(-1, 1)
@@ -273,17 +273,17 @@ def scanned(phantoms: np.ndarray, rngs: list[Rng], photons: float) -> np.ndarray
     sharp = ramp_filtered(p.reshape(n, views, -1)).reshape(n, -1)
     mu = (np.pi / (views * unit)) * (sharp @ rays)
     hounsfield = 1000 * (mu.reshape(phantoms.shape) - 1)
-    grey = np.clip((hounsfield - AIR) / (BRIGHT - AIR), 0, 1)
+    grey = np.clip((hounsfield - BLACK) / (WHITE - BLACK), 0, 1)
     return (grey * field_of_view(size)).astype(np.float32)
 
 
 def detectors(size: int) -> int:
-    """How many rays a view has, a pixel apart: as many as the circle in the picture is wide."""
+    """The number of rays of a view, a pixel apart: what the circle in the picture is wide."""
     return size + 3
 
 
 def field_of_view(size: int) -> np.ndarray:
-    """Where every view sees a pixel: the circle in the picture, (size, size)."""
+    """The pixels that every view sees: the circle in the picture, (size, size) bool."""
     middle = np.arange(size) - (size - 1) / 2
     return np.hypot(middle[:, None], middle) <= size / 2
 
@@ -309,7 +309,7 @@ def scanner(size: int) -> np.ndarray:
 
 
 def ramp_filtered(p: np.ndarray) -> np.ndarray:
-    """Views (N, views, detectors), each convolved with Shepp & Logan's version of the ramp."""
+    """Convolve views (N, views, detectors) with Shepp & Logan's version of the ramp."""
     rays = p.shape[-1]
     length = 1 << (2 * rays - 1).bit_length()
     n = np.fft.fftfreq(length, 1 / length)

@@ -29,18 +29,18 @@ import numpy as np
 from minidl.compute.windows import pair
 from minidl.errors import ArgumentError
 
-EYE = 1.5
-"""Metres of the cameras above the floor."""
-FOCAL = 0.6
-"""Of the image's width, as KITTI's (721.5 / 1242)."""
+CAMERA_HEIGHT = 1.5
+"""Height of the cameras above the floor, in metres."""
+FOCAL_PER_WIDTH = 0.6
+"""Focal length in widths of the image, about KITTI's (721.5 / 1242)."""
 BASELINE = 0.54
-"""Metres between the cameras, as KITTI's."""
-EDGE = 2
+"""Distance between the cameras, in metres, as KITTI's."""
+SUPERSAMPLING = 2
 """Rays per pixel along each axis: their mean smooths the edges of things."""
 BLUR = 0.5
-"""Standard deviation, in pixels, of what a pixel sees of a wave."""
+"""Standard deviation of the Gaussian over which a pixel averages waves, in pixels."""
 SHADE = np.array([0.72, 1.0, 0.88])
-"""Light on a face whose normal is along X, Y, Z."""
+"""Light on faces whose normals are along X, Y and Z."""
 
 Rng = np.random.Generator
 
@@ -49,22 +49,23 @@ class StereoScenes(NamedTuple):
     """Rectified pairs and their truth, from the left view."""
 
     left: np.ndarray
-    """(N, 3, H, W), float32 in [0, 1]."""
+    """Left views, (N, 3, H, W), float32 in [0, 1]."""
     right: np.ndarray
+    """Right views, (N, 3, H, W), float32 in [0, 1]."""
     disparity: np.ndarray
-    """(N, 1, H, W), float32, in pixels: x_R = x_L - D."""
+    """D in pixels, (N, 1, H, W), float32: x_R = x_L - D."""
     visible: np.ndarray
-    """(N, 1, H, W), bool: whether the right camera sees the place, too."""
+    """Whether the right camera sees the place, too, (N, 1, H, W), bool."""
     focal: float
-    """In pixels."""
+    """Focal length, in pixels."""
     baseline: float
-    """In metres."""
+    """Distance between the cameras, in metres."""
 
 
 def stereo_scenes(
     count: int, size: int | tuple[int, int] = (48, 96), seed: int = 0, noise: float = 0.01
 ) -> StereoScenes:
-    """Pairs of views of halls with boxes.
+    """Draw pairs of views of halls with boxes.
 
     Parameters
     ----------
@@ -89,21 +90,21 @@ def stereo_scenes(
         )
     scenes = [_pair(height, width, np.random.default_rng([seed, i]), noise) for i in range(count)]
     left, right, disparity, visible = (np.stack(each) for each in zip(*scenes, strict=True))
-    return StereoScenes(left, right, disparity, visible, FOCAL * width, BASELINE)
+    return StereoScenes(left, right, disparity, visible, FOCAL_PER_WIDTH * width, BASELINE)
 
 
 def _pair(height: int, width: int, rng: Rng, noise: float) -> tuple[np.ndarray, ...]:
-    hall = Hall(rng)
+    hall, k = Hall(rng), SUPERSAMPLING
     gain = rng.uniform(0.8, 1.15)
     views = []
     for x in (0.0, BASELINE):
-        colours = hall.seen(Rays.of_pixels(height, width, x, EDGE))
-        picture = gain * colours.reshape(height, EDGE, width, EDGE, 3).mean((1, 3))
+        colours = hall.seen(Rays.of_pixels(height, width, x, k))
+        picture = gain * colours.reshape(height, k, width, k, 3).mean((1, 3))
         picture += noise * rng.standard_normal(picture.shape)
         views.append(np.clip(picture, 0, 1).transpose(2, 0, 1).astype(np.float32))
     rays = Rays.of_pixels(height, width, 0.0, 1)
     depth = hall.hit(rays).depth
-    disparity = (FOCAL * width * BASELINE / depth).astype(np.float32)
+    disparity = (FOCAL_PER_WIDTH * width * BASELINE / depth).astype(np.float32)
     visible = hall.reached(rays, depth, BASELINE)
     columns = np.arange(width) - disparity.reshape(height, width)
     visible = visible.reshape(height, width) & (columns >= 0)
@@ -116,23 +117,23 @@ class Rays(NamedTuple):
     origin: float
     """X of the camera, in metres."""
     direction: np.ndarray
-    """(P, 3)."""
+    """Directions, (P, 3)."""
     pixel: float
-    """Of a pixel, in metres, at depth 1: 1 / focal."""
+    """Width of a pixel at depth 1, in metres: 1 / focal."""
 
     @classmethod
-    def of_pixels(cls, height: int, width: int, origin: float, finer: int) -> Rays:
-        """Those through the centres of all pixels, or of ``finer`` times as many per axis."""
-        focal = FOCAL * width
-        x = ((np.arange(finer * width) + 0.5) / finer - width / 2) / focal
-        y = ((np.arange(finer * height) + 0.5) / finer - height / 2) / focal
+    def of_pixels(cls, height: int, width: int, origin: float, per_pixel: int) -> Rays:
+        """The rays through all pixels, ``per_pixel`` of them along each axis of a pixel."""
+        focal = FOCAL_PER_WIDTH * width
+        x = ((np.arange(per_pixel * width) + 0.5) / per_pixel - width / 2) / focal
+        y = ((np.arange(per_pixel * height) + 0.5) / per_pixel - height / 2) / focal
         direction = np.ones((len(y), len(x), 3))
         direction[..., 0], direction[..., 1] = x, y[:, None]
         return cls(origin, direction.reshape(-1, 3), 1 / focal)
 
 
 class Hit(NamedTuple):
-    """Where rays end: the depth, the number of the surface, the axis of its normal."""
+    """The ends of rays, (P,) each: depth, number of the surface, axis of its normal."""
 
     depth: np.ndarray
     surface: np.ndarray
@@ -145,7 +146,7 @@ class Material:
 
     colour: np.ndarray
     wave: np.ndarray
-    """(K, 3), in waves per metre along X, Y, Z."""
+    """Waves per metre along X, Y, Z, (K, 3)."""
     height: np.ndarray
     phase: np.ndarray
 
@@ -158,13 +159,13 @@ class Material:
 
 
 class Hall:
-    """One scene: six sides of a hall, some boxes, and what they are made of."""
+    """One scene: six sides of a hall, some boxes, and their materials."""
 
     def __init__(self, rng: Rng):
         left, right = rng.uniform(2.0, 6.0, 2)
         self.end = rng.uniform(10, 30)
-        self.low = np.array([-left, EYE - rng.uniform(2.8, 6.0), -1.0])
-        self.high = np.array([right, EYE, self.end])
+        self.low = np.array([-left, CAMERA_HEIGHT - rng.uniform(2.8, 6.0), -1.0])
+        self.high = np.array([right, CAMERA_HEIGHT, self.end])
         floor, side, roof = tiled(rng), bricked(rng), planked(rng)
         self.sides = [side, floor, bricked(rng)]
         self.roof = roof
@@ -173,14 +174,14 @@ class Hall:
             self._stand(rng)
 
     def _stand(self, rng: Rng) -> None:
-        """A crate, a cupboard or a container somewhere on the floor."""
+        """Put a crate, a cupboard or a container somewhere on the floor."""
         kind = int(rng.integers(3))
         x, y, z = ((1.2, 1.2, 1.2), (1.0, 2.1, 0.6), (2.0, 1.6, 4.0))[kind]
         near = 1 / rng.uniform(1 / (0.8 * self.end), 1 / 3.6)
         middle = rng.uniform(max(self.low[0] + x / 2, -0.75 * near),
                              min(self.high[0] - x / 2, 0.75 * near))
-        low = np.array([middle - x / 2, EYE - y, near])
-        high = np.array([middle + x / 2, EYE, min(near + z, self.end)])
+        low = np.array([middle - x / 2, CAMERA_HEIGHT - y, near])
+        high = np.array([middle + x / 2, CAMERA_HEIGHT, min(near + z, self.end)])
         self.boxes.append((low, high, painted(rng, kind)))
 
     def hit(self, rays: Rays) -> Hit:
@@ -240,7 +241,7 @@ class Hall:
 
 
 def material(rng: Rng, colour: np.ndarray, regular: Sequence[tuple[float, ...]]) -> Material:
-    """Regular waves (along X, Y, Z per metre, and height) among irregular ones."""
+    """A material of regular waves (along X, Y, Z per metre, and height) among irregular ones."""
     count = 10
     direction = rng.standard_normal((count, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -256,24 +257,24 @@ def material(rng: Rng, colour: np.ndarray, regular: Sequence[tuple[float, ...]])
 
 
 def tiled(rng: Rng) -> Material:
-    """Tiles of one metre, grey."""
+    """A floor of grey tiles of one metre."""
     return material(rng, rng.uniform(0.35, 0.6) * np.ones(3),
                     [(0.5, 0, 0.5, 0.2), (0.5, 0, -0.5, 0.2), (1.5, 0, 0.5, 0.06)])
 
 
 def bricked(rng: Rng) -> Material:
-    """Rows of big bricks, reddish or pale."""
+    """A wall of big bricks in rows, reddish or pale."""
     colour = np.array([(0.6, 0.42, 0.34), (0.62, 0.58, 0.48)][rng.integers(2)])
     return material(rng, colour, [(0, 1.6, 0, 0.15), (0.8, 0.8, 0.8, 0.1), (0.8, -0.8, 0.8, 0.1)])
 
 
 def planked(rng: Rng) -> Material:
-    """Beams across the hall, one each two metres."""
+    """A ceiling with beams across the hall, one each two metres."""
     return material(rng, np.array([0.42, 0.45, 0.52]), [(0, 0, 0.5, 0.25), (1.0, 0, 0, 0.1)])
 
 
 def painted(rng: Rng, kind: int) -> Material:
-    """A box of one of three kinds: each has its own pattern, and any colour."""
+    """The material of a box of one of three kinds: each has its own pattern, and any colour."""
     colour = rng.uniform(0.25, 0.8, 3)
     patterns = (
         [(1.67, 1.67, 0, 0.2), (1.67, -1.67, 0, 0.2), (0, 1.67, 1.67, 0.1)],

@@ -11,6 +11,7 @@ import numpy as np
 from minidl.data.drawn.canvas import Canvas, Stand
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
+"""CamVid's classes by number."""
 
 Rng = np.random.Generator
 
@@ -19,6 +20,7 @@ PAINTS = np.array([
     (0.55, 0.10, 0.10), (0.15, 0.25, 0.50), (0.20, 0.36, 0.16), (0.50, 0.42, 0.32),
     (0.35, 0.36, 0.38), (0.30, 0.42, 0.52),
 ])
+"""Colours of cars, RGB in [0, 1], as all colours below."""
 CLOTHES = np.array([
     (0.12, 0.12, 0.16), (0.25, 0.27, 0.32), (0.55, 0.15, 0.15), (0.20, 0.30, 0.50),
     (0.75, 0.72, 0.66), (0.35, 0.30, 0.22), (0.25, 0.38, 0.22), (0.60, 0.52, 0.20),
@@ -44,7 +46,7 @@ def one_of(rng: Rng, colours: np.ndarray, spread: float = 0.12) -> np.ndarray:
 
 
 def tree(stand: Stand, rng: Rng) -> None:
-    """A trunk, which may be as thin as a post, under a crown of several bushes."""
+    """Paint a tree: a trunk, which may be as thin as a post, under a crown of several bushes."""
     tall = rng.uniform(4.5, 9)
     broad = tall * rng.uniform(0.22, 0.36)
     thick = rng.uniform(0.1, 0.22)
@@ -59,13 +61,13 @@ def tree(stand: Stand, rng: Rng) -> None:
 
 
 def bush(stand: Stand, rng: Rng) -> None:
-    """A low bush, down to the ground."""
+    """Paint a low bush, down to the ground."""
     size = rng.uniform(0.5, 1.1)
     stand.foliage(0, size * 0.7, size * 1.2, size, one_of(rng, GREENS))
 
 
 def lamp(stand: Stand, rng: Rng) -> None:
-    """A lamp post, its arm over the road."""
+    """Paint a lamp post, its arm over the road."""
     tall, metal = rng.uniform(5, 8.5), one_of(rng, METALS)
     reach = rng.uniform(0.6, 1.6) * (1 if stand.left < stand.canvas.camera.x0 else -1)
     stand.rectangle(-0.09, 0, 0.09, tall, metal)
@@ -73,12 +75,12 @@ def lamp(stand: Stand, rng: Rng) -> None:
 
 
 def bollard(stand: Stand, rng: Rng) -> None:
-    """A short post."""
+    """Paint a short post."""
     stand.rectangle(-0.07, 0, 0.07, rng.uniform(0.9, 1.2), one_of(rng, METALS))
 
 
 def traffic_light(stand: Stand, rng: Rng) -> None:
-    """A post with three lamps, one of which is lit."""
+    """Paint a post with three lamps, one of which is lit."""
     high, lit = rng.uniform(2.4, 3.2), int(rng.integers(3))
     stand.rectangle(-0.07, 0, 0.07, high, one_of(rng, METALS), POLE)
     stand.rectangle(-0.2, high, 0.2, high + 1.05, (0.07, 0.08, 0.08))
@@ -88,7 +90,7 @@ def traffic_light(stand: Stand, rng: Rng) -> None:
 
 
 def sign(stand: Stand, rng: Rng) -> None:
-    """A plate on a post: round, three-cornered or square."""
+    """Paint a plate on a post: round, three-cornered or square."""
     high, size = rng.uniform(2.0, 2.7), rng.uniform(0.32, 0.5)
     rim, face = [
         ((0.75, 0.10, 0.12), (0.90, 0.90, 0.88)), ((0.12, 0.25, 0.60), (0.16, 0.32, 0.68)),
@@ -107,7 +109,7 @@ def sign(stand: Stand, rng: Rng) -> None:
 
 
 def pedestrian(stand: Stand, rng: Rng) -> None:
-    """Legs, coat, arms and head, mid-step."""
+    """Paint a pedestrian: legs, coat, arms and head, mid-step."""
     tall = rng.uniform(1.2, 1.9) / 1.75
     coat, legs, skin = one_of(rng, CLOTHES), one_of(rng, CLOTHES), one_of(rng, SKINS)
     step, broad = rng.uniform(0.02, 0.22), rng.uniform(0.18, 0.26)
@@ -124,7 +126,7 @@ def pedestrian(stand: Stand, rng: Rng) -> None:
 
 
 def bicyclist(stand: Stand, rng: Rng) -> None:
-    """From the side or from behind; the wheels count as filled, as people label them."""
+    """Paint a bicyclist from the side or from behind; wheels are filled, as people label them."""
     coat, skin, metal = one_of(rng, CLOTHES), one_of(rng, SKINS), one_of(rng, PAINTS)
     stand.shadow(0, 0.9, 0.5)
     if rng.random() < 0.6:
@@ -146,7 +148,7 @@ def bicyclist(stand: Stand, rng: Rng) -> None:
 
 
 def car(canvas: Canvas, x: float, z: float, rng: Rng, front: bool = False) -> None:
-    """A car along the street: the end that faces the camera, one side, the roof."""
+    """Paint a car along the street: the end that faces the camera, one side, the roof."""
     paint = one_of(rng, PAINTS)
     van = rng.random() < 0.25
     wide, long, tall, waist = (0.95, 5.0, 2.1, 1.15) if van else (0.87, 4.3, 1.45, 0.9)
@@ -158,7 +160,7 @@ def car(canvas: Canvas, x: float, z: float, rng: Rng, front: bool = False) -> No
     stand.shadow(0, 1.35, 1.2, 0.35)
 
     def panel(corners: list[tuple[float, float, float]], colour: np.ndarray) -> None:
-        """Corners u metres across, v up and w along, from the middle of the end."""
+        """Paint a polygon with corners u metres across, v up, w along from the end's middle."""
         canvas.polygon(
             [canvas.camera.seen(x + u, v, z + w) for u, v, w in corners], stand.faded(colour), CAR
         )
@@ -190,7 +192,7 @@ def car(canvas: Canvas, x: float, z: float, rng: Rng, front: bool = False) -> No
 
 
 def car_across(stand: Stand, rng: Rng) -> None:
-    """A car that crosses the street, from the side."""
+    """Paint a car that crosses the street, from the side."""
     paint, d = one_of(rng, PAINTS), rng.choice([-1, 1])
     stand.shadow(0, 2.3, 1.0, 0.4)
     stand.polygon([(-2.1 * d, 0.3), (2.1 * d, 0.3), (2.15 * d, 0.75), (-2.1 * d, 0.92)], paint)

@@ -8,9 +8,9 @@ from minidl.errors import ArgumentError
 
 
 def whirls(size: int = 192, seed: int = 3) -> np.ndarray:
-    """A painting, (3, size, size), float32 from 0 to 1: noise smeared along level lines of noise.
+    """Draw a painting, (3, size, size), float32 in [0, 1]; it is periodic, and so has no border.
 
-    It is periodic, and so has no border.
+    Noise is smeared along the level lines of smoother noise.
     """
     if size < 8 or seed < 0:
         raise ArgumentError(

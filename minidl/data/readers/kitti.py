@@ -17,22 +17,21 @@ ourselves: the data set itself was not at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from minidl.data.dataset import Dataset, Example
+from minidl.data.dataset import Dataset, Example, JointTransform
 from minidl.data.images import ENDINGS, read_image
 from minidl.data.readers.isbi import read_stack
 from minidl.errors import DataError, ShapeError, message
 from minidl.files.whole import Pathlike
 
-Pairs = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
-"""Changes both views together, as a flip that swaps them."""
 Calibration = dict[str, np.ndarray]
-BACK = 2.0
-"""Metres: nearer points of the laser are on the car itself, or beside the image."""
+"""The matrices of a calibration file, by name."""
+MIN_FORWARD = 2.0
+"""Metres ahead of the laser, up to which its points are on the car itself, or beside the image."""
 
 
 class StereoPairs(Dataset):
@@ -51,7 +50,9 @@ class StereoPairs(Dataset):
         damaged or the views differ in size.
     """
 
-    def __init__(self, files: Sequence[tuple[Pathlike, Pathlike]], joint: Pairs | None = None):
+    def __init__(
+        self, files: Sequence[tuple[Pathlike, Pathlike]], joint: JointTransform | None = None
+    ):
         self.files = [(Path(left), Path(right)) for left, right in files]
         self.joint = joint
         if not self.files:
@@ -103,7 +104,7 @@ def kitti_drives(root: Pathlike) -> list[Path]:
     return found
 
 
-def kitti_raw(drives: Sequence[Pathlike], joint: Pairs | None = None) -> StereoPairs:
+def kitti_raw(drives: Sequence[Pathlike], joint: JointTransform | None = None) -> StereoPairs:
     """All pairs of some drives; a left image without a right one is an error."""
     files = []
     for drive in map(Path, drives):
@@ -122,7 +123,7 @@ def kitti_stereo(root: Pathlike, occluded: bool = False) -> list[tuple[Path, Pat
     root : folder
         Holds ``training``.
     occluded : bool
-        Whether disparities also of what the right view does not show are wanted.
+        Whether disparities are wanted also of places that the right view does not show.
 
     Raises
     ------
@@ -141,7 +142,7 @@ def kitti_stereo(root: Pathlike, occluded: bool = False) -> list[tuple[Path, Pat
 
 
 def read_disparity(path: Pathlike) -> np.ndarray:
-    """A file of 16-bit disparities, or depths, times 256: (H, W) float32, NaN where unknown.
+    """Read 16-bit disparities, or depths, times 256: (H, W) float32, NaN where unknown.
 
     Raises
     ------
@@ -162,7 +163,7 @@ def read_disparity(path: Pathlike) -> np.ndarray:
 
 
 def read_calibration(path: Pathlike) -> Calibration:
-    """Lines "name: numbers" of a calib file; lines of other things are passed over.
+    """Read the lines "name: numbers" of a calibration file; other lines are passed over.
 
     Twelve numbers become (3, 4), nine (3, 3).
 
@@ -191,7 +192,7 @@ def read_calibration(path: Pathlike) -> Calibration:
 
 
 def focal_and_baseline(cameras: Calibration) -> tuple[float, float]:
-    """f in pixels of the rectified image, and B in metres, of the two colour cameras.
+    """The focal length in pixels, and the baseline in metres, of the two colour cameras.
 
     >>> p2 = np.array([[721.5, 0, 609.6, 44.9], [0, 721.5, 172.9, 0.2], [0, 0, 1, 0]])
     >>> p3 = np.array([[721.5, 0, 609.6, -339.5], [0, 721.5, 172.9, 2.2], [0, 0, 1, 0]])
@@ -204,7 +205,7 @@ def focal_and_baseline(cameras: Calibration) -> tuple[float, float]:
 
 
 def read_points(path: Pathlike) -> np.ndarray:
-    """A laser's points, (P, 3) float32 in metres: x forward, y left, z up.
+    """Read a laser's points, (P, 3) float32 in metres: x forward, y left, z up.
 
     Raises
     ------
@@ -233,9 +234,9 @@ def laser_depth(
     points : array, shape (P, 3)
         As ``read_points`` gives them.
     cameras, laser : dict
-        Of ``calib_cam_to_cam.txt`` and ``calib_velo_to_cam.txt``.
+        Contents of ``calib_cam_to_cam.txt`` and ``calib_velo_to_cam.txt``.
     size : (H, W)
-        Of the rectified image.
+        Size of the rectified image, in pixels.
 
     Raises
     ------
@@ -250,7 +251,7 @@ def laser_depth(
     who = "laser_depth"
     rotation, shift = _entry(who, laser, "R"), _entry(who, laser, "T")
     rectify, project = _entry(who, cameras, "R_rect_00"), _entry(who, cameras, "P_rect_02")
-    ahead = points[points[:, 0] > BACK]
+    ahead = points[points[:, 0] > MIN_FORWARD]
     seen = (ahead @ rotation.T + shift) @ rectify.T @ project[:, :3].T + project[:, 3]
     seen = seen[seen[:, 2] > 0]
     depth = seen[:, 2]

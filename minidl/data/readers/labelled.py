@@ -10,14 +10,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minidl.data.dataset import Dataset, Example, Transform
+from minidl.data.dataset import Dataset, Example, JointTransform, Transform
 from minidl.data.images import ENDINGS, opened, read_image
 from minidl.data.readers.legend import Legend
 from minidl.errors import ArgumentError, DataError, message
@@ -26,11 +26,8 @@ from minidl.files.whole import Pathlike
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Joint = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
-"""Changes an image and its labels together, as a crop or a flip must."""
-
-LIMIT = 500_000_000
-"""Pixels of a file, all pages together, that are read."""
+MAX_PIXELS = 500_000_000
+"""Largest number of pixels of a file, all pages together, that is read."""
 
 
 class LabelledImages(Dataset):
@@ -60,7 +57,7 @@ class LabelledImages(Dataset):
         files: Sequence[tuple[Pathlike, Pathlike]],
         legend: Legend,
         transform: Transform | None = None,
-        joint: Joint | None = None,
+        joint: JointTransform | None = None,
     ):
         self.files = [(Path(image), Path(labels)) for image, labels in files]
         self.legend, self.transform, self.joint = legend, transform, joint
@@ -99,7 +96,7 @@ class LabelledImages(Dataset):
 
 
 def read_labels(path: Pathlike, legend: Legend) -> np.ndarray:
-    """The classes of a label file's pixels, (H, W), int64.
+    """Read the classes of a label file's pixels, (H, W), int64.
 
     A grey or palette file holds the classes themselves, whatever its palette looks
     like; an RGB file holds the legend's colours.
@@ -127,7 +124,7 @@ def read_labels(path: Pathlike, legend: Legend) -> np.ndarray:
 
 @contextmanager
 def opened_whole(who: str, path: Pathlike) -> Iterator[Image]:
-    """Pillow's image; whatever it stumbles over is the file's fault, and says so."""
+    """Open Pillow's image of a file; an error of Pillow's becomes one that names the file."""
     name = os.fspath(path)
     try:
         with opened(path) as image:
@@ -146,21 +143,24 @@ def opened_whole(who: str, path: Pathlike) -> Iterator[Image]:
 
 
 def refuse_too_large(who: str, name: str, pixels: int) -> None:
-    if pixels > LIMIT:
+    """Raise a DataError if a file has more pixels than MAX_PIXELS."""
+    if pixels > MAX_PIXELS:
         raise DataError(
             message(
                 f"{who}: {name!r} is too large",
-                f"it has {pixels:,} pixels or more, at most {LIMIT:,} are read",
+                f"it has {pixels:,} pixels or more, at most {MAX_PIXELS:,} are read",
             )
         )
 
 
 def check_part(who: str, part: str, parts: tuple[str, ...]) -> None:
+    """Raise an ArgumentError if a data set has no such part."""
     if part not in parts:
         raise ArgumentError(f"{who}: part is one of {list(parts)}, received {part!r}")
 
 
 def lines_of(who: str, listing: Path) -> list[str]:
+    """The lines of a list of files, without blank ones."""
     try:
         text = listing.read_text("utf-8")
     except FileNotFoundError:
@@ -174,7 +174,7 @@ def lines_of(who: str, listing: Path) -> list[str]:
 
 
 def paired(who: str, images: Path, labels: Path, suffix: str) -> list[tuple[Path, Path]]:
-    """``X`` in one folder with ``X<suffix>.png`` in the other."""
+    """Pairs of files: ``X`` in one folder, ``X<suffix>.png`` in the other."""
     for folder in (images, labels):
         if not folder.is_dir():
             raise DataError(f"{who}: there is no folder '{folder}'")

@@ -27,10 +27,11 @@ class Legend:
     ----------
     names : tuple of str
     palette : tuple of (red, green, blue)
-        Of the classes, 0 to 255.
+        Colours of the classes, 0 to 255.
     ignore : int
         The label of pixels that belong to no class.
     ignore_colour : (red, green, blue)
+        Colour of these pixels.
     also : dict of colour to label
         More colours that label files may have.
     """
@@ -64,7 +65,7 @@ class Legend:
         return labels
 
     def decoded(self, pixels: np.ndarray, name: str = "pixels") -> np.ndarray:
-        """Colours to labels: (H, W, 3) uint8 -> (H, W) int64.
+        """Decode colours to labels: (H, W, 3) uint8 -> (H, W) int64.
 
         Raises
         ------
@@ -100,7 +101,7 @@ class Legend:
 
 
 def voc_palette(count: int) -> tuple[Colour, ...]:
-    """Colours far apart for neighbouring numbers.
+    """VOC's colours of labels 0 to ``count`` - 1, far apart for neighbours.
 
     Bit 3 k of a label is bit 7 - k of its red, bit 3 k + 1 of its green, and bit
     3 k + 2 of its blue: label 1 is (128, 0, 0), label 255 is (224, 224, 192).
@@ -156,3 +157,4 @@ VOC = Legend(
 )
 
 CELLS = Legend(("background", "cell"), ((24, 26, 40), (240, 200, 90)), 255, (120, 120, 120))
+"""Classes of the labels that ``cell_images`` draws."""

@@ -19,19 +19,21 @@ FILES = {
     True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-"""Images and labels, of the training set (True) and the test set (False)."""
+"""Names of the files of images and labels: the training set's (True), the test set's (False)."""
 
 SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+"""Address of the folder that files are fetched from."""
 MD5 = {
     "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
     "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
+"""MD5 checksums of the files at SOURCE."""
 
 
 def mnist(root: str | os.PathLike[str], train: bool = True, download: bool = False) -> ArrayDataset:
-    """Images (N, 1, 28, 28), float32 in [0, 1], and labels (N,), int64.
+    """Read MNIST: images (N, 1, 28, 28), float32 in [0, 1], and labels (N,), int64.
 
     Parameters
     ----------

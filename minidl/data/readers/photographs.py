@@ -23,7 +23,7 @@ from minidl.data.images import read_image
 from minidl.errors import ArgumentError, DataError, message
 
 FOLDERS = {"skimage": Path("data"), "sklearn": Path("datasets") / "images"}
-"""Where a package keeps its photographs."""
+"""Folder of the photographs inside each package."""
 FILES = {
     "training": {
         "brick": "skimage/brick.png",
@@ -44,12 +44,13 @@ FILES = {
         "flower": "sklearn/flower.jpg",
     },
 }
-"""The parts, their photographs, and the package and file of each."""
+"""Package and file of each photograph, by its part and name."""
 GREY = frozenset({"brick", "camera", "coins", "grass", "gravel", "moon"})
+"""Names of the grey photographs."""
 
 
 def photographs(part: str) -> dict[str, np.ndarray]:
-    """The photographs of a part by name: uint8, (3, H, W), or (1, H, W) of a grey one.
+    """Read the photographs of a part, by name: uint8, (3, H, W), or (1, H, W) of a grey one.
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minidl.data.dataset import Transform
-from minidl.data.readers.labelled import Joint, LabelledImages, lines_of
+from minidl.data.dataset import JointTransform, Transform
+from minidl.data.readers.labelled import LabelledImages, lines_of
 from minidl.data.readers.legend import VOC
 from minidl.errors import DataError, message
 from minidl.files.whole import Pathlike
@@ -19,7 +19,7 @@ def voc2012(
     root: Pathlike,
     part: str = "train",
     transform: Transform | None = None,
-    joint: Joint | None = None,
+    joint: JointTransform | None = None,
 ) -> LabelledImages:
     """PASCAL VOC 2012's segmentation: 1,464 / 1,449 images of 21 classes.
 

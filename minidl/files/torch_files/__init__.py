@@ -1,11 +1,7 @@
-"""PyTorch's weight files, read without PyTorch and without running what they say.
-
-A .pth file is a pickle, which is a program, and running it may do anything. Here it
-is interpreted by a small machine that knows tensors, dicts, lists, tuples, numbers
-and strings, and refuses all else by name.
+"""PyTorch's weight files, read without PyTorch and without running the programs in them.
 
     containers.py      the file's parts: zip or legacy      <- start here
-    machine.py         the pickle, opcode by opcode
+    machine.py         the pickle, a program, which is not run but read as data
     vocabulary.py      the names that it may use
     tensors.py         storages, and views of them
     plain.py           the result, as arrays and plain values
@@ -22,11 +18,14 @@ from minidl.files.torch_files.containers import read_legacy, read_zip
 from minidl.files.torch_files.refusal import Refusal
 
 ZIP = b"PK\3\4"
+"""The first bytes of a zip archive, PyTorch's container since 1.6."""
+
 LEGACY = b"\x80"
+"""The first byte of a pickle, with which the older container begins."""
 
 
 def read(stream: BinaryIO) -> Any:
-    """What a weight file holds: nested dicts, lists and tuples of arrays and numbers.
+    """Read a weight file: nested dicts, lists and tuples of arrays and numbers.
 
     Parameters
     ----------

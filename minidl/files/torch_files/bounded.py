@@ -11,7 +11,7 @@ from minidl.files.torch_files.refusal import refuse
 
 
 class BoundedFile:
-    """An open file and its size.
+    """An open file that refuses to be read where it has no bytes.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class BoundedFile:
         self.size = stream.seek(0, os.SEEK_END)
 
     def read(self, start: int, size: int) -> bytes:
-        """``size`` bytes from ``start`` on."""
+        """Read ``size`` bytes from ``start`` on."""
         self.check(start, size)
         self._stream.seek(start)
         data = self._stream.read(size)
@@ -32,11 +32,11 @@ class BoundedFile:
         return data
 
     def read_up_to(self, start: int, most: int) -> bytes:
-        """As many bytes as there are from ``start`` on, at most ``most``."""
+        """Read the bytes that there are from ``start`` on, at most ``most``."""
         return self.read(start, max(0, min(most, self.size - start)))
 
     def fill(self, start: int, count: int, dtype: np.dtype) -> np.ndarray:
-        """A new array of ``count`` elements, as they lie in the file from ``start`` on."""
+        """Read a new array of ``count`` elements from ``start`` on."""
         self.check(start, count * dtype.itemsize)  # before the memory is asked for
         array = np.empty(count, dtype)
         self._stream.seek(start)
@@ -46,6 +46,6 @@ class BoundedFile:
         return array
 
     def check(self, start: int, size: int) -> None:
-        """Refuse what does not lie inside the file."""
+        """Refuse ``size`` bytes from ``start`` on that do not lie inside the file."""
         if start < 0 or size < 0 or start + size > self.size:
             refuse(f"truncated: it names {size} bytes at {start}, and has {self.size} in all")

@@ -28,16 +28,20 @@ from minidl.files.torch_files.tensors import Storages
 from minidl.files.torch_files.zip_directory import Member, members
 
 MAX_PICKLE = 16 * 2**20
-"""Bytes of a pickle. That of a network has about 200 for each tensor."""
+"""Largest size of a pickle, in bytes. A network's has about 200 for each tensor."""
 
 MAGIC = 0x1950A86A20F9469CFC6C
+"""The number with which the legacy container begins."""
+
 VERSION = 1001
+"""The only version of the legacy container."""
 
 _COUNT = np.dtype("<i8")
+"""The type of a storage's number of elements, in the legacy container."""
 
 
 def read_zip(file: BoundedFile) -> Any:
-    """What a file of the zip container holds."""
+    """Read what a file of the zip container holds."""
     found = members(file)
     pickles = [n for n in found if n.endswith("/data.pkl") and n.count("/") == 1]
     if len(pickles) != 1:
@@ -59,7 +63,7 @@ def read_zip(file: BoundedFile) -> Any:
 
 
 def _whole(file: BoundedFile, member: Member | None, most: int) -> bytes:
-    """A small member's bytes; none if there is no such member."""
+    """Read the bytes of a small member; none if there is no such member."""
     if member is None:
         return b""
     if member.size > most:
@@ -70,7 +74,7 @@ def _whole(file: BoundedFile, member: Member | None, most: int) -> bytes:
 
 
 def read_legacy(file: BoundedFile) -> Any:
-    """What a file of the legacy container holds."""
+    """Read what a file of the legacy container holds."""
     storages, start, parts = Storages(), 0, []
     for expected in (MAGIC, VERSION, None, None, None):
         part, size = Machine(file.read_up_to(start, MAX_PICKLE), storages).run()

@@ -32,26 +32,30 @@ from minidl.files.torch_files.tensors import Storages, View
 from minidl.files.torch_files.vocabulary import NAMES, Callee, check_key
 
 MAX_OPCODES = 1_000_000
+"""Most opcodes that a pickle may have."""
+
 MAX_BITS = 128
-"""Of an integer. The longest that PyTorch writes has 77."""
+"""Longest integer, in bits. The longest that PyTorch writes has 77."""
 
 MAX_NAME = 200
-"""Bytes of a module's name, and of one in it."""
+"""Longest name of a module, and of what it holds, in bytes."""
 
 _OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+"""Python's descriptions of all opcodes, by their byte."""
 
 Handler = Callable[["Machine", Any], None]
+"""The effect of an opcode on a machine, given the opcode's argument."""
 
 
 class Machine:
-    """Runs one pickle.
+    """An interpreter of one pickle.
 
     Parameters
     ----------
     data : bytes
-        Begins with the pickle.
+        The pickle, and what follows it.
     storages : Storages
-        Collects what the pickle refers to outside itself.
+        The collection of what the pickle refers to outside itself.
     """
 
     def __init__(self, data: bytes, storages: Storages):
@@ -62,7 +66,7 @@ class Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> tuple[Any, int]:
-        """The value, and how many bytes the pickle has."""
+        """Run the pickle; return its value and its size in bytes."""
         for _ in range(MAX_OPCODES):
             code = self._stream.read(1)
             opcode = _OPCODES.get(code)
@@ -90,11 +94,11 @@ class Machine:
     # --- the stack ---
 
     def push(self, value: Any) -> None:
-        """Put a value on top."""
+        """Put a value on top of the stack."""
         self._stack.append(value)
 
     def pop(self) -> Any:
-        """Take the value on top."""
+        """Take the value on top of the stack."""
         self._top()
         return self._stack.pop()
 
@@ -186,7 +190,7 @@ class Machine:
         self.push(callee.call(arguments))
 
     def _build(self, _: None) -> None:
-        """Attributes of the value on top, which it can do without: they are dropped."""
+        """Drop the attributes of the value on top, which can do without them."""
         self.pop()
         if not isinstance(self._top(), dict | View):
             refuse(f"its pickle gives attributes to a {type(self._top()).__name__}")

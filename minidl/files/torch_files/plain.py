@@ -10,15 +10,17 @@ from minidl.files.torch_files.refusal import refuse
 from minidl.files.torch_files.tensors import View
 
 MAX_DEPTH = 64
+"""Deepest nesting of the values."""
+
 MAX_VALUES = 1_000_000
-"""Counted as a reader would meet them: thirty lists, each of which holds the next one
-twice, are a billion values."""
+"""Most values, each counted in all its places: thirty lists, each of which holds the
+next one twice, are a billion."""
 
 _SCALARS = (str, int, float, bool, type(None))
 
 
 def plain(value: Any) -> Any:
-    """A value in which every View has become an array; the storages are filled by now.
+    """Turn every View inside a value into an array; the storages are filled by now.
 
     Containers come back as copies, each in one place only. A tensor under two names
     is one array.
@@ -28,7 +30,7 @@ def plain(value: Any) -> Any:
 
 
 def _measure(value: Any, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """How many values there are in this one, and how deep they are nested in it.
+    """Count the values inside this one, and how deep they are nested.
 
     What is in several places is measured once, so this takes no longer than the
     machine took; the numbers count it in all its places.

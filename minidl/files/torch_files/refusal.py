@@ -6,9 +6,9 @@ from typing import NoReturn
 
 
 class Refusal(Exception):
-    """A file, or a part of it, that will not be read; the text says why."""
+    """An error that says why a file, or a part of it, will not be read."""
 
 
 def refuse(reason: str) -> NoReturn:
-    """Give up on the file."""
+    """Give up on the file for this reason."""
     raise Refusal(reason)

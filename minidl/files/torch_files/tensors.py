@@ -19,16 +19,19 @@ import numpy as np
 from minidl.files.torch_files.refusal import refuse
 
 MAX_AXES = 32
+"""Most axes of a tensor."""
+
 MAX_EMPTY = 2**40
 """Largest product of the sizes, zeros left out, of a tensor without elements."""
 
 
 class ElementType(NamedTuple):
-    """What a storage is a row of."""
+    """The type of a storage's elements."""
 
     name: str
+    """PyTorch's name of a storage of such elements."""
     dtype: np.dtype
-    """In the file; little-endian."""
+    """The type that NumPy reads from the file, little-endian."""
 
 
 _BFLOAT16 = "BFloat16Storage"
@@ -41,11 +44,12 @@ ELEMENTS = {
         "ByteStorage": "u1", "BoolStorage": "u1",
     }.items()
 }
+"""All types of elements, by PyTorch's names."""
 
 
 @dataclass
 class Storage:
-    """A row of elements that the file holds somewhere."""
+    """A row of elements in the file, which is read when its place is known."""
 
     key: str
     element: ElementType
@@ -55,11 +59,11 @@ class Storage:
 
     @property
     def size(self) -> int:
-        """In the file, in bytes."""
+        """The size in the file, in bytes."""
         return self.count * self.element.dtype.itemsize
 
     def keep(self, raw: np.ndarray) -> None:
-        """Take the elements as they lie in the file."""
+        """Keep the elements, given as they lie in the file."""
         if self.element.name == _BFLOAT16:  # the upper half of a float32
             wide = raw.astype(np.uint32)
             wide <<= 16
@@ -97,7 +101,7 @@ class View:
             )
 
     def array(self) -> np.ndarray:
-        """The tensor; it shares memory with others of the same storage, as in PyTorch."""
+        """Make the array, which shares memory with others of the same storage, as in PyTorch."""
         row = self.storage.array
         assert row is not None, "storages are filled before arrays are asked for"
         if 0 in self.shape:
@@ -114,7 +118,7 @@ class Storages:
     by_key: dict[str, Storage] = field(default_factory=dict)
 
     def named(self, identity: Any) -> Storage:
-        """The storage of a persistent id, ("storage", type, key, device, count)."""
+        """Find the storage of a persistent id, ("storage", type, key, device, count)."""
         match identity:
             case ("storage", ElementType() as element, str() as key, str(), int() as count):
                 pass
@@ -130,7 +134,7 @@ class Storages:
         return storage
 
     def check(self, most: int) -> None:
-        """Refuse storages that are larger together than ``most`` bytes, the file."""
+        """Refuse storages that are larger together than ``most`` bytes, the file's size."""
         total = sum(storage.size for storage in self.by_key.values())
         if total > most:
             refuse(f"its storages would have {total} bytes, more than the file")

@@ -19,6 +19,7 @@ from minidl.files.torch_files.refusal import refuse
 from minidl.files.torch_files.tensors import ELEMENTS, ElementType, Storage, View
 
 Key = str | int
+"""The key of a dict that a pickle may build."""
 
 
 class Callee(NamedTuple):
@@ -28,8 +29,10 @@ class Callee(NamedTuple):
 
 
 def check_key(key: Any) -> Key:
-    """A string, or an integer of 32 bits: an integer of many bits could be chosen so
-    that all keys fall into one slot of the dict's table."""
+    """Refuse keys other than strings and integers of 32 bits.
+
+    Longer integers could be chosen so that all keys fall into one slot of the dict's table.
+    """
     if type(key) is str or (type(key) is int and -(2**31) <= key < 2**31):
         return key
     refuse(f"its pickle has a dict with a {type(key).__name__} as a key")
@@ -74,4 +77,4 @@ NAMES: dict[str, Callee | ElementType] = {
     **{f"torch {name}": element for name, element in ELEMENTS.items()},
     **{f"torch.cuda {name}": element for name, element in ELEMENTS.items()},
 }
-"""By the argument of GLOBAL: the module, a blank, the name."""
+"""The values of names, by the argument of GLOBAL: the module, a blank, the name."""

@@ -20,6 +20,7 @@ from minidl.files.torch_files.bounded import BoundedFile
 from minidl.files.torch_files.refusal import refuse
 
 MAX_MEMBERS = 100_000
+"""Most members of an archive."""
 
 _END = struct.Struct("<4s4H2IH")
 _LOCATOR = struct.Struct("<4sIQI")
@@ -27,24 +28,27 @@ _END_64 = struct.Struct("<4sQ2H2I4Q")
 _ENTRY = struct.Struct("<4s6H3I5H2I")
 _LOCAL = struct.Struct("<4s5H3I2H")
 _IN_ZIP64 = 0xFFFFFFFF
+"""The value of a 32-bit field whose number stands in the zip64 field."""
 
 
 class Member(NamedTuple):
     """One file of an archive."""
 
     start: int
-    """Where its bytes begin, in the archive."""
+    """The place in the archive where its bytes begin."""
     size: int
+    """Number of its bytes."""
     crc: int
+    """CRC-32 of its bytes."""
 
     def check(self, data: object) -> None:
-        """Refuse bytes that are not those which were stored."""
+        """Refuse bytes that do not have the member's checksum."""
         if zlib.crc32(data) != self.crc:  # type: ignore[arg-type]
             refuse("damaged: a member's bytes do not match its CRC-32")
 
 
 def members(file: BoundedFile) -> dict[str, Member]:
-    """The members of an archive, by name."""
+    """Read where the members of an archive lie, by name."""
     count, size, start = _where(file)
     if count > MAX_MEMBERS or count * _ENTRY.size > size:
         refuse(f"its zip directory claims {count} members")
@@ -60,7 +64,7 @@ def members(file: BoundedFile) -> dict[str, Member]:
 
 
 def _where(file: BoundedFile) -> tuple[int, int, int]:
-    """Number of entries of the directory, its size and its place."""
+    """Find the directory: its number of entries, its size and its place."""
     # The end is the last thing in the archive but for a comment of up to 65,535 bytes.
     tail_start = max(0, file.size - _END.size - 0xFFFF)
     tail = file.read_up_to(tail_start, _END.size + 0xFFFF)
@@ -78,7 +82,7 @@ def _where(file: BoundedFile) -> tuple[int, int, int]:
 
 
 def _entry(file: BoundedFile, directory: bytes, at: int) -> tuple[str, Member, int]:
-    """An entry's name, its member, and where the next entry begins."""
+    """Read an entry: its name, its member, and the place of the next entry."""
     if at + _ENTRY.size > len(directory):
         refuse("damaged: its zip directory is cut off")
     mark, _, _, flags, method, _, _, crc, packed, size, *rest = _ENTRY.unpack_from(directory, at)
@@ -114,7 +118,7 @@ def _widened(values: list[int], extra: bytes) -> list[int]:
 
 
 def _body(file: BoundedFile, header: int, size: int) -> int:
-    """Where a member's bytes begin: behind its own header, which has a name and padding."""
+    """Find a member's bytes, which begin behind a header with a name and padding."""
     mark, *_, name_size, extra_size = _LOCAL.unpack(file.read(header, _LOCAL.size))
     if mark != b"PK\3\4":
         refuse("damaged: its zip directory names a place where no member is")

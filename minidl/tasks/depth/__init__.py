@@ -7,8 +7,8 @@ While training: ``warp``, ``photometric``, ``quadratic_smoothness``, ``edge_awar
 
 from minidl.tasks.depth.augment import ResizedPair, mirrored
 from minidl.tasks.depth.block_matching import block_matching, box_mean
-from minidl.tasks.depth.geometry import depth_from_disparity, disparity_from_depth
+from minidl.tasks.depth.geometry import depth_from_disparity
 from minidl.tasks.depth.losses import edge_aware_tv, photometric, quadratic_smoothness
-from minidl.tasks.depth.metrics import EIGEN_CROP, GARG_CROP, depth_metrics, mean_metrics
+from minidl.tasks.depth.metrics import GARG_CROP, depth_metrics, mean_metrics
 from minidl.tasks.depth.motorcycle import StereoPair, motorcycle
 from minidl.tasks.depth.warp import in_view, warp

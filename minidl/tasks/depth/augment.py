@@ -17,6 +17,7 @@ from minidl.autograd import no_grad
 from minidl.errors import ArgumentError, message
 
 Pair = tuple[np.ndarray, np.ndarray]
+"""The left and the right view."""
 
 
 def mirrored(left: np.ndarray, right: np.ndarray) -> Pair:
@@ -29,7 +30,7 @@ def mirrored(left: np.ndarray, right: np.ndarray) -> Pair:
 
 
 class ResizedPair:
-    """``pair(left, right, rng)``: both views in one size, and changed at random if asked.
+    """A change of a pair, ``change(left, right, rng)``: both views in one size, varied at random.
 
     (C, H, W), (C, H, W) -> (C, I, J), (C, I, J)
 

@@ -23,8 +23,8 @@ import numpy as np
 from minidl.errors import ArgumentError, ShapeError, message
 
 COSTS = ("sad", "ncc")
-FLAT = 1e-6
-"""Added to the variances of "ncc", so that flat windows correlate with nothing."""
+VARIANCE_FLOOR = 1e-6
+"""Addend to the variances of "ncc", so that flat windows correlate with nothing."""
 
 
 def block_matching(
@@ -35,7 +35,7 @@ def block_matching(
     cost: str = "sad",
     tolerance: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The left view's disparity, and where it is trusted.
+    """Match blocks: the left view's disparity, and a mask of where it is trusted.
 
     (C, H, W), (C, H, W) -> (H, W) float32, (H, W) bool
 
@@ -89,7 +89,7 @@ def block_matching(
 def cost_volume(
     left: np.ndarray, right: np.ndarray, largest: int, window: int, cost: str
 ) -> np.ndarray:
-    """(largest + 1, H, W): the cost of each shift; infinite where it leaves the right view."""
+    """The cost of each shift, (largest + 1, H, W); infinite where it leaves the right view."""
     _, h, w = left.shape
     costs = np.full((largest + 1, h, w), np.inf, np.float32)
     for d in range(largest + 1):
@@ -111,7 +111,7 @@ def box_mean(x: np.ndarray, window: int) -> np.ndarray:
 
 
 def _box_sum(x: np.ndarray, window: int, axis: int) -> np.ndarray:
-    """A running sum minus itself, a window further back."""
+    """Sum over a window along one axis: a running sum minus itself, a window further back."""
     size, half = x.shape[axis], window // 2
     total = np.cumsum(x, axis, np.float64)
     total = np.concatenate([np.zeros_like(np.take(total, [0], axis)), total], axis)
@@ -120,14 +120,16 @@ def _box_sum(x: np.ndarray, window: int, axis: int) -> np.ndarray:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, window: int) -> np.ndarray:
-    """Of the windows around each pixel, all channels together: (C, H, W) twice -> (H, W)."""
+    """The correlation of the windows around each pixel: (C, H, W) twice -> (H, W)."""
+
     def mean(x: np.ndarray) -> np.ndarray:
         return box_mean(x.mean(0), window)
 
     mean_a, mean_b = mean(a), mean(b)
     covariance = mean(a * b) - mean_a * mean_b
-    variances = (mean(a * a) - mean_a**2 + FLAT) * (mean(b * b) - mean_b**2 + FLAT)
-    return covariance / np.sqrt(np.maximum(variances, FLAT**2))
+    variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
+    variances = (variance_a + VARIANCE_FLOOR) * (variance_b + VARIANCE_FLOOR)
+    return covariance / np.sqrt(np.maximum(variances, VARIANCE_FLOOR**2))
 
 
 def cheapest(costs: np.ndarray) -> np.ndarray:
@@ -151,7 +153,7 @@ def cheapest(costs: np.ndarray) -> np.ndarray:
 
 
 def filled(disparity: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """Untrusted pixels take the smaller of the nearest trusted ones to the left and right.
+    """Fill untrusted pixels with the smaller of the nearest trusted ones left and right.
 
     >>> filled(np.array([[5.0, 0, 0, 2.0]]), np.array([[True, False, False, True]])).tolist()
     [[5.0, 2.0, 2.0, 2.0]]
@@ -160,7 +162,7 @@ def filled(disparity: np.ndarray, trusted: np.ndarray) -> np.ndarray:
     columns = np.arange(w)
     before = np.maximum.accumulate(np.where(trusted, columns, -1), 1)
     after = np.minimum.accumulate(np.where(trusted, columns, w)[:, ::-1], 1)[:, ::-1]
-    padded = np.pad(disparity, ((0, 0), (0, 1)), constant_values=np.inf)  # of -1 and of w
+    padded = np.pad(disparity, ((0, 0), (0, 1)), constant_values=np.inf)  # read at -1 and at w
     nearest = np.minimum(
         np.take_along_axis(padded, before, 1), np.take_along_axis(padded, after, 1)
     )

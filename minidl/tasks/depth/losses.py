@@ -29,10 +29,10 @@ import minidl.functional as F
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.tensor import Tensor, match
 
-PAPER_GAMMA, RELEASE_GAMMA = 0.01, 0.05
-RELEASE_SCALE = 0.004
-"""Of the release's images, which hold 0 .. 255."""
+PAPER_GAMMA = 0.01
+"""The paper's weight of the smoothness."""
 EDGE_STRENGTH = 0.33
+"""The release's decay of the smoothness per unit of image gradient."""
 
 KINDS = ("squared", "absolute")
 REDUCTIONS = ("mean", "sum")
@@ -41,7 +41,7 @@ REDUCTIONS = ("mean", "sum")
 def photometric(
     warped: Any, left: Any, kind: str = "squared", weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
-    """How much the rebuilt left view differs from the real one.
+    """Measure how much the rebuilt left view differs from the real one.
 
     (N, C, H, W), (N, C, H, W) -> ()
 
@@ -51,7 +51,7 @@ def photometric(
     kind : {"squared", "absolute"}
         The paper's, or the release's.
     weight : Tensor, shape (N, 1, H, W), optional
-        Of each pixel, for example ``in_view(disparity)``.
+        Weight of each pixel, for example ``in_view(disparity)``.
     reduction : {"mean", "sum"}
         Sums over channels and pixels, divided by N H W or by N.
 
@@ -81,8 +81,10 @@ def quadratic_smoothness(disparity: Any, reduction: str = "mean") -> Tensor:
     The gradient is the difference of neighbours. ``reduction`` as in ``photometric``.
     """
     (disparity,) = match(disparity)
-    steps = [disparity[..., 1:] - disparity[..., :-1],
-             disparity[..., 1:, :] - disparity[..., :-1, :]]
+    steps = [
+        disparity[..., 1:] - disparity[..., :-1],
+        disparity[..., 1:, :] - disparity[..., :-1, :],
+    ]
     return _reduced([F.square(step) for step in steps], disparity, reduction)
 
 
@@ -101,7 +103,7 @@ def edge_aware_tv(
     ----------
     disparity : Tensor, shape (N, 1, H, W)
     image : Tensor, shape (N, C, H, W)
-        Of the same view, in the range of the loss (about [0, 1]).
+        The same view, in the range of the loss (about [0, 1]).
     strength : float
         The weight is exp(-strength sum over c of |half the central difference of I_c|).
     released : bool

@@ -1,4 +1,4 @@
-"""How good depths are: seven numbers, each of an image first, then averaged over images.
+"""How good depths are: eight numbers, each of an image first, then averaged over images.
 
     p predicted, g given, over the pixels with low < g < high (and inside the crop)
 
@@ -10,7 +10,7 @@ p is brought into [low, high] first. KITTI's habits: 1 to 50 m (Garg), 0.001 to 
 only the middle of the image, where the laser reaches.
 
 Source: Eigen, Puhrsch & Fergus 2014, "Depth map prediction from a single image", section 4; the
-crops and caps as in the code of Godard, Mac Aodha & Brostow 2017 (monodepth).
+crop and the cap as in the code of Godard, Mac Aodha & Brostow 2017 (monodepth).
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ import numpy as np
 from minidl.errors import ArgumentError, DataError, ShapeError, message
 
 GARG_CROP = (0.40810811, 0.99189189, 0.03594771, 0.96405229)
-"""First and last row, first and last column, as shares of H and W."""
-EIGEN_CROP = (0.3324324, 0.91351351, 0.0359477, 0.96405229)
-GARG_CAP, EIGEN_CAP = (1.0, 50.0), (1e-3, 80.0)
-"""The least and the largest depth that count, in metres."""
-NAMES = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "delta_1", "delta_2", "delta_3")
+"""First and last row, first and last column of the crop, as shares of H and W."""
+GARG_CAP = (1.0, 50.0)
+"""Least and largest depth that count, in metres."""
+MEASURES = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "delta_1", "delta_2", "delta_3")
 
 
 def depth_metrics(
@@ -36,7 +35,7 @@ def depth_metrics(
     crop: tuple[float, float, float, float] | None = None,
     valid: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """All measures of one image: (H, W), (H, W) -> eight numbers.
+    """Measure how good the depths of one image are: (H, W), (H, W) -> eight numbers.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def depth_metrics(
     if valid is not None:
         counts &= valid
     if crop is not None:
-        counts &= cropped(g.shape, crop)
+        counts &= crop_mask(g.shape, crop)
     if not counts.any():
         raise DataError("depth_metrics: no pixel has a depth that counts")
     p, g = np.clip(p[counts], low, high), g[counts]
@@ -91,11 +90,11 @@ def depth_metrics(
         np.abs(np.log10(g / p)).mean(),
         *((ratio < 1.25**k).mean() for k in (1, 2, 3)),
     )
-    return dict(zip(NAMES, map(float, values), strict=True))
+    return dict(zip(MEASURES, map(float, values), strict=True))
 
 
 def mean_metrics(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The measures of many images: each averaged over the images, whatever their pixels.
+    """Average each measure over images, however many pixels they have.
 
     Raises
     ------
@@ -107,12 +106,12 @@ def mean_metrics(found: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 
-def cropped(
+def crop_mask(
     size: tuple[int, ...], crop: tuple[float, float, float, float] = GARG_CROP
 ) -> np.ndarray:
-    """True inside the crop, (H, W); shares are cut down to whole rows and columns.
+    """A mask that is true inside the crop, (H, W); shares become whole rows and columns.
 
-    >>> rows, columns = np.nonzero(cropped((375, 1242)))
+    >>> rows, columns = np.nonzero(crop_mask((375, 1242)))
     >>> [int(x) for x in (rows.min(), rows.max(), columns.min(), columns.max())]
     [153, 370, 44, 1196]
     """

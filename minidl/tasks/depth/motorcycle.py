@@ -2,7 +2,9 @@
 
 Source: Scharstein, Hirschmüller, Kitajima, Krathwohl, Nešić, Wang & Westling 2014,
 "High-resolution stereo datasets with subpixel-accurate ground truth"; it comes with
-scikit-image, a quarter as large as published, with the numbers of its calibration.
+scikit-image, a quarter as large as published. The calibration that comes with it (f = 994.978
+pixels, B = 0.193001 m, and the right camera's image centre 31.086 pixels further right) gives the
+depth f B / (D + 31.086).
 """
 
 from __future__ import annotations
@@ -13,27 +15,20 @@ import numpy as np
 
 from minidl.errors import DataError, message
 
-FOCAL = 994.978
-"""Pixels, of the image of 741 columns."""
-BASELINE = 0.193001
-"""Metres."""
-SHIFT = 31.086
-"""The right camera's image centre lies so many pixels further right than the left one's: depth is
-f B / (D + SHIFT)."""
-
 
 class StereoPair(NamedTuple):
-    """One pair and its truth, from the left view."""
+    """A rectified pair, and the left view's disparity as far as it is known."""
 
     left: np.ndarray
-    """(3, H, W), float32 in [0, 1]."""
+    """The left view, (3, H, W), float32 in [0, 1]."""
     right: np.ndarray
+    """The right view, (3, H, W), float32 in [0, 1]."""
     disparity: np.ndarray
-    """(H, W), float32, in pixels: x_R = x_L - D. NaN where nobody knows."""
+    """D, (H, W), float32, in pixels: x_R = x_L - D; NaN where it is unknown."""
 
 
 def motorcycle(shrink: int = 1) -> StereoPair:
-    """The pair, 500x741, with disparities of 7 to 60 pixels; or ``shrink`` times smaller.
+    """Load the pair, 500x741, with disparities of 7 to 60 pixels; or ``shrink`` times smaller.
 
     Parameters
     ----------
@@ -73,7 +68,7 @@ def motorcycle(shrink: int = 1) -> StereoPair:
 
 
 def _blocks(x: np.ndarray, side: int) -> np.ndarray:
-    """(..., H, W) -> (..., H / side, side, W / side, side)."""
+    """Cut into blocks: (..., H, W) -> (..., H / side, side, W / side, side)."""
     h, w = (size // side for size in x.shape[-2:])
     cut = x[..., : h * side, : w * side]
     return cut.reshape(*x.shape[:-2], h, side, w, side)

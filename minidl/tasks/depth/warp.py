@@ -32,7 +32,7 @@ from minidl.errors import ArgumentError, ShapeError, message
 from minidl.tensor import Tensor, match
 
 DERIVATIVES = ("exact", "taylor")
-OUTSIDE = ("zeros", "border")
+PADDING_MODES = ("zeros", "border")
 
 
 class Linearised(Op):
@@ -54,7 +54,7 @@ class Linearised(Op):
 def warp(
     right: Any, disparity: Any, derivative: str = "exact", padding_mode: str = "zeros"
 ) -> Tensor:
-    """The left view as the right one and the disparity foretell it.
+    """Rebuild the left view from the right one and the disparity.
 
     (N, C, H, W), (N, 1, H, W) -> (N, C, H, W)
 
@@ -64,7 +64,7 @@ def warp(
     disparity : Tensor, shape (N, 1, H, W)
         D, of the left view, in pixels of this grid: x_R = x_L - D. Of a real pair D >= 0.
     derivative : {"exact", "taylor"}
-        By the disparity; the file's docstring tells them apart. The values are equal.
+        Which derivative by the disparity, as above; the values are equal.
     padding_mode : {"zeros", "border"}
         What lies outside the right view: 0, as in the release, or its nearest pixel, so that
         leaving the view is neither punished nor of any use.
@@ -90,14 +90,14 @@ def warp(
 
 
 def central_difference(x: Tensor) -> Tensor:
-    """Half of right neighbour minus left neighbour, 0 at the borders: (N, C, H, W) -> the same."""
+    """Half of (right minus left neighbour), 0 at the borders: (N, C, H, W) -> (N, C, H, W)."""
     if x.shape[3] < 3:
         return x * 0
     return F.pad((x[..., 2:] - x[..., :-2]) * 0.5, (1, 1))
 
 
 def in_view(disparity: Any) -> Tensor:
-    """1 where x - D falls into the right view, 0 elsewhere: (N, 1, H, W) -> the same."""
+    """A mask: 1 where x - D falls into the right view, else 0: (N, 1, H, W) -> (N, 1, H, W)."""
     (disparity,) = match(disparity)
     columns = _columns(disparity)
     place = columns - disparity.data
@@ -121,12 +121,12 @@ def _columns(disparity: Tensor) -> Array:
 
 
 def _check(right: Tensor, disparity: Tensor, derivative: str, padding_mode: str) -> None:
-    if derivative not in DERIVATIVES or padding_mode not in OUTSIDE:
+    if derivative not in DERIVATIVES or padding_mode not in PADDING_MODES:
         raise ArgumentError(
             message(
                 "warp: unknown derivative or padding_mode",
                 f"received derivative={derivative!r}, padding_mode={padding_mode!r}",
-                hint=f"choose a derivative of {DERIVATIVES} and a padding_mode of {OUTSIDE}.",
+                hint=f"choose a derivative of {DERIVATIVES} and a padding_mode of {PADDING_MODES}.",
             )
         )
     n, h, w = right.shape[0], *right.shape[-2:]

@@ -9,12 +9,7 @@ The network: ``load_features`` (a weight file) or ``random_features`` (none). St
 
 from minidl.tasks.perceptual.conventions import CONVENTIONS, Convention, find_convention
 from minidl.tasks.perceptual.crn import CRNLoss, diversity_loss
-from minidl.tasks.perceptual.deepsim import (
-    adversarial_loss,
-    deepsim_loss,
-    discriminator_loss,
-    restated,
-)
+from minidl.tasks.perceptual.deepsim import adversarial_loss, deepsim_loss, restated
 from minidl.tasks.perceptual.features import (
     Features,
     load_features,

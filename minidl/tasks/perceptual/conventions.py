@@ -34,7 +34,7 @@ from minidl.errors import ArgumentError, message
 
 @dataclass(frozen=True)
 class Convention:
-    """One way to divide; an own one may be made of the same parts.
+    """A choice of divisors of Gram matrices and losses.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Convention:
     content : {"half", "mean", "relative"}
         sum / 2, the mean, or sum / sum P^2.
     variation : {"sum", "mean"}
-        Of the squared differences of neighbouring pixels; half of it.
+        Half of it, over the squared differences of neighbouring pixels.
     """
 
     gram: str
@@ -74,10 +74,11 @@ CONVENTIONS = {
     "pytorch-examples": Convention("NM", "mean", "mean"),
     "relative": Convention("M", "relative", "relative", "mean"),
 }
+"""The rows of the table above, by name."""
 
 
 def find_convention(convention: str | Convention) -> Convention:
-    """The convention of this name, or the one that is given.
+    """Find the convention of this name; a Convention is returned as it is.
 
     Raises
     ------

@@ -41,20 +41,21 @@ from minidl.tensor import as_tensor
 
 LAYERS = ("input", "relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
 BOOSTS = (1.0, 1.0, 1.0, 1.0, 1.0, 10.0)
-"""Factors after rescaling."""
+"""Factor of each layer once its term is rescaled."""
 
 DIVISORS = {
     "cityscapes256": (1, 1.6, 2.3, 1.8, 2.8, 0.8),
     "cityscapes512": (1, 2.6, 4.8, 3.7, 5.6, 1.5),
     "gta256": (1, 1.4, 1.8, 1.3, 2.2, 0.62),
 }
+"""Published divisors of the layers, by data set."""
 
 BYTE_MEANS = (123.68, 116.779, 103.939)
-"""RGB; of differences they drop out, and stand here for what "input" is."""
+"""Means of R, G and B, which the layer "input" subtracts from bytes; differences lack them."""
 
 
 class CRNLoss(nn.Module):
-    """The loss, and the bookkeeping of its scales; calling it gives a Tensor of one element.
+    """The loss of one picture, (x, target) -> (), and running sums of its terms for rescaling.
 
     Its buffers (divisors, running sums) are saved with the model that it is assigned to
     (``model.loss = CRNLoss(features)``), so that a resumed training has them. It has no parameters.
@@ -126,7 +127,7 @@ class CRNLoss(nn.Module):
         self.register_buffer("boosted", np.array(not measured))
 
     def taps(self, x: Any) -> dict[str, Tensor]:
-        """The layers, of RGB pictures from 0 to 1."""
+        """Compute the layers of RGB pictures from 0 to 1, by name."""
         x = as_tensor(x)
         found = self.features(
             self.features.prepare(x), [n for n in self.layers if n != "input"]
@@ -136,7 +137,7 @@ class CRNLoss(nn.Module):
         return {name: found[name] for name in self.layers}
 
     def terms(self, x: Any, target: Any) -> dict[str, Tensor]:
-        """The mean absolute difference at each layer, as it is.
+        """The mean absolute difference at each layer, unweighted.
 
         Parameters
         ----------
@@ -155,7 +156,7 @@ class CRNLoss(nn.Module):
         return {name: F.mean(F.abs(mine[name] - wanted[name])) for name in self.layers}
 
     def forward(self, x: Any, target: Any) -> Tensor:
-        """The loss of pictures x; in training mode its terms join the running sums."""
+        """Compare pictures with targets; in training mode the terms join the running sums."""
         terms = self.terms(x, target)
         if self.training:
             self.measure(terms)
@@ -163,7 +164,7 @@ class CRNLoss(nn.Module):
         return sum(rest, start=total)
 
     def weights(self) -> list[float]:
-        """lambda of each layer."""
+        """The weight lambda of each layer."""
         factors = self.boosts if bool(self.boosted.numpy()) else (1.0,) * len(self.layers)
         return [b / d for b, d in zip(factors, self.divisors.numpy().tolist(), strict=True)]
 

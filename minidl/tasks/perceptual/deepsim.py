@@ -34,7 +34,7 @@ REAL, GENERATED = 0, 1
 
 
 class Weights(NamedTuple):
-    """How much each of the three counts."""
+    """The factors of the three losses."""
 
     feature: float
     adversarial: float
@@ -42,10 +42,11 @@ class Weights(NamedTuple):
 
 
 PUBLISHED = Weights(feature=0.01, adversarial=100, image=2e-6)
+"""The paper's weights, of sums / (2 B)."""
 
 
 class DeepsimLosses(NamedTuple):
-    """Each already weighted; ``total`` is their sum."""
+    """The three losses, each already weighted, and their sum ``total``."""
 
     total: Tensor
     feature: Tensor
@@ -56,7 +57,7 @@ class DeepsimLosses(NamedTuple):
 def restated(
     weights: Weights = PUBLISHED, pixels: int = 3 * 227 * 227, features: int = 9216
 ) -> Weights:
-    """The weights for means of squares that say the same as these do for sums / (2 B).
+    """Turn weights of sums / (2 B) into equivalent weights of means of squares.
 
     Parameters
     ----------
@@ -74,6 +75,8 @@ def restated(
 def adversarial_loss(logits: Any, label: int) -> Tensor:
     """Softmax cross-entropy of logits (B, 2) when all pictures have one label, REAL or GENERATED.
 
+    The discriminator learns from the sum of it over real and over generated pictures.
+
     Raises
     ------
     ArgumentError
@@ -90,11 +93,6 @@ def adversarial_loss(logits: Any, label: int) -> Tensor:
     return F.cross_entropy(logits, Tensor(labels))
 
 
-def discriminator_loss(real: Any, generated: Any) -> Tensor:
-    """What the discriminator learns from: the sum of its two errors, from logits (B, 2) each."""
-    return adversarial_loss(real, REAL) + adversarial_loss(generated, GENERATED)
-
-
 def deepsim_loss(
     generated: Any,
     image: Any,
@@ -104,7 +102,7 @@ def deepsim_loss(
     weights: Weights = PUBLISHED,
     reduction: str = "sum",
 ) -> DeepsimLosses:
-    """The generator's loss.
+    """The generator's loss, and its three parts.
 
     Parameters
     ----------
@@ -113,7 +111,7 @@ def deepsim_loss(
     generated_features, image_features : Tensor, shape (B, ...)
         What the comparator makes of them.
     logits : Tensor, shape (B, 2)
-        The discriminator's of the generated pictures.
+        The discriminator's answer to the generated pictures.
     weights : Weights
     reduction : {"sum", "mean"}
         Sums / (2 B), or means of squares, for which ``restated`` gives the weights.

@@ -16,11 +16,11 @@ from minidl.files.pretrained import verify
 from minidl.files.serialize import load, load_metadata, save_arrays
 from minidl.files.whole import Pathlike
 from minidl.models.johnson import NORMS, Transformer, TransformerNet, TransformNet
-from minidl.tasks.perceptual.objective import as_batch
+from minidl.tasks.perceptual.preparing import as_batch
 
 
 def fast_style(model: Transformer, picture: np.ndarray) -> np.ndarray:
-    """A picture in a network's style, in one pass, as large as it is: (3, H, W) -> (3, H, W).
+    """Paint a picture in a network's style, in one pass: (3, H, W) -> (3, H, W).
 
     Parameters
     ----------
@@ -42,14 +42,15 @@ def fast_style(model: Transformer, picture: np.ndarray) -> np.ndarray:
 
 
 class Loaded(NamedTuple):
-    """A network from a file."""
+    """A network from a file, and what people should know of it."""
 
     model: Transformer
     notes: tuple[str, ...]
-    """What was left out of the file, for people to read."""
+    """Sentences about what was left out of the file."""
 
 
-_STALE = re.compile(r"(^|\.)in\d+\.(running_(mean|var)|num_batches_tracked)$")
+UNUSED_STATISTICS = re.compile(r"(^|\.)in\d+\.(running_(mean|var)|num_batches_tracked)$")
+"""Names of the running statistics of instance norms, which some published files hold."""
 
 
 def save_transformer(path: Pathlike, model: Transformer) -> None:
@@ -59,7 +60,7 @@ def save_transformer(path: Pathlike, model: Transformer) -> None:
 
 
 def load_transformer(path: Pathlike) -> Loaded:
-    """A network that ``save_transformer`` wrote, or a .pth file of pytorch/examples.
+    """Load a network that ``save_transformer`` wrote, or a .pth file of pytorch/examples.
 
     The published .pth files also hold running statistics of instance norms, from a PyTorch that
     kept them; they were never used and are left out, with a note. A SHA-256 prefix in the file's
@@ -76,7 +77,7 @@ def load_transformer(path: Pathlike) -> Loaded:
         raise _unknown(path, f"it holds a {type(held).__name__}, not arrays by name")
     model: Transformer
     if "conv1.conv2d.weight" in held:
-        stale = [name for name in held if _STALE.search(name)]
+        stale = [name for name in held if UNUSED_STATISTICS.search(name)]
         state = {name: v for name, v in held.items() if name not in stale}
         model = TransformerNet(len(held["conv1.conv2d.weight"]))
     elif "layers.0.weight" in held and str(path).endswith(".safetensors"):

@@ -34,9 +34,11 @@ from minidl.models.vgg import NORMALISATIONS, STAGES_16, STAGES_19, VGG, denorma
 from minidl.nn import init
 
 STAGES = {"vgg16": STAGES_16, "vgg19": STAGES_19}
+"""Numbers of convolutions in the stages of each network."""
 
 CAFFE_FILES = ("vgg16-00b39a1b", "vgg19-d01eb7cb")
-"""torchvision's names, Caffe's weights (Johnson's conversions)."""
+"""Beginnings of the names of files with torchvision's layer names and Caffe's weights (Johnson's
+conversions)."""
 
 
 class Features:
@@ -47,7 +49,7 @@ class Features:
     vgg : VGG
         Frozen, and put into evaluation mode.
     normalisation : str
-        Of ``minidl.models.vgg.NORMALISATIONS``: how the weights want pictures.
+        One of ``minidl.models.vgg.NORMALISATIONS``: how the weights want pictures.
     """
 
     def __init__(self, vgg: VGG, normalisation: str = "torchvision"):
@@ -62,12 +64,12 @@ class Features:
 
     @property
     def pretrained(self) -> bool:
-        """Whether weights were loaded."""
+        """True if the weights were learned, and loaded from a file."""
         return self.vgg.pretrained
 
     @property
     def device(self) -> str:
-        """Where the weights are, and pictures must be."""
+        """The device of the weights, where pictures must be, too."""
         return next(iter(self.vgg.parameters())).device
 
     def to(self, device: str) -> Features:
@@ -76,15 +78,15 @@ class Features:
         return self
 
     def prepare(self, picture: Any) -> Tensor:
-        """RGB pictures from 0 to 1, (N, 3, H, W), as the weights want them."""
+        """Normalise RGB pictures from 0 to 1, (N, 3, H, W), as the weights want them."""
         return normalise(F.as_tensor(picture), self.normalisation)
 
     def picture(self, z: Any) -> Tensor:
-        """``prepare`` undone: RGB, not clipped."""
+        """Undo ``prepare``: RGB pictures, not clipped to 0 .. 1."""
         return denormalise(z, self.normalisation)
 
     def __call__(self, z: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """What these layers make of prepared pictures.
+        """Compute these layers of prepared pictures, by name.
 
         Raises
         ------
@@ -98,7 +100,7 @@ class Features:
         return self.vgg.taps(z, names)
 
     def check(self, names: Iterable[str], shape: tuple[int, ...]) -> None:
-        """Raise what calling would, of pictures of this shape, at once."""
+        """Raise what calling would raise for pictures of this shape, before computing anything."""
         names = list(names)
         known = self.vgg.layer_names[: self.vgg.layer_names.index("avgpool")]
         unknown = [n for n in names if n not in known]
@@ -159,7 +161,7 @@ def random_features(
 def load_features(
     path: Pathlike, pooling: str = "max", normalisation: str | None = None
 ) -> Features:
-    """The convolutions of a weight file of VGG-16 or VGG-19; which, it says itself.
+    """Load the convolutions of VGG-16 or VGG-19, whichever a weight file holds.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ def load_features(
         .pth or .safetensors. A SHA-256 prefix in its name is verified.
     pooling : {"max", "average"}
     normalisation : str, optional
-        Of ``NORMALISATIONS``; default: as the module's docstring tells them apart.
+        One of ``NORMALISATIONS``; default: by the file's names, as above.
 
     Raises
     ------
@@ -238,7 +240,7 @@ def normalise_activations(features: Features, pictures: Iterable[Any]) -> Featur
 
 
 def _network(network: str, pooling: str, width: int) -> VGG:
-    """The convolutions alone matter: the classifier gets one unit."""
+    """Build a VGG for its convolutions alone: the classifier gets one unit."""
     if network not in STAGES:
         raise ArgumentError(
             message(f"there is no network {network!r}", hint=f"choose one of {tuple(STAGES)}.")
@@ -247,7 +249,7 @@ def _network(network: str, pooling: str, width: int) -> VGG:
 
 
 def _source(vgg: VGG, name: str, caffe: bool) -> str:
-    """What a parameter of ``vgg.features`` is called in the file."""
+    """The name in the file of a parameter of ``vgg.features``."""
     number, part = name.split(".")
     return f"{vgg.layer_names[int(number)]}.{part}" if caffe else f"features.{name}"
 
@@ -258,7 +260,7 @@ def _width(held: Mapping[str, Any]) -> int:
 
 
 def _halvings(name: str) -> int:
-    """Poolings down to a layer, it included."""
+    """The number of poolings down to a layer, itself included."""
     stage = int(re.sub(r"^[a-z]+", "", name).split("_")[0])
     return stage if name.startswith("pool") else stage - 1
 

@@ -16,7 +16,7 @@ from minidl.tensor import as_tensor
 
 
 def content_loss(x: Any, target: Any, convention: str | Convention = "gatys") -> Tensor:
-    """How far features are from those of the content image.
+    """Measure how far features are from those of the content image.
 
     (N, C, H, W), (N, C, H, W) -> ()
 
@@ -97,7 +97,7 @@ def gram(x: Any, convention: str | Convention = "gatys", mask: Any = None) -> Te
 
 
 def style_loss(x: Any, target: Any, convention: str | Convention = "gatys") -> Tensor:
-    """How far Gram matrices are from those of the style image.
+    """Measure how far Gram matrices are from those of the style image.
 
     (N, C, C), (N, C, C) -> ()
 
@@ -158,7 +158,7 @@ def variation_loss(x: Any, convention: str | Convention = "gatys") -> Tensor:
 
 
 def _nonzero(total: Tensor) -> Tensor:
-    """What a relative error is divided by: a target of zeros must not make it infinite."""
+    """The divisor of a relative error: a target of zeros must not make it infinite."""
     return F.maximum(total, 1e-12)
 
 

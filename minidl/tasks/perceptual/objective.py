@@ -17,11 +17,12 @@ from minidl.compute.arrays import to_device
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.tasks.perceptual.features import Features
 from minidl.tasks.perceptual.losses import content_loss, gram, style_loss, variation_loss
+from minidl.tasks.perceptual.preparing import as_batch
 from minidl.tasks.perceptual.recipes import Recipe, find_recipe
 
 
 class Losses(NamedTuple):
-    """Each already weighted; ``total`` is their sum."""
+    """The terms of an objective, each already weighted, and their sum ``total``."""
 
     total: Tensor
     content: Tensor
@@ -29,7 +30,7 @@ class Losses(NamedTuple):
     variation: Tensor
 
     def numbers(self) -> dict[str, float]:
-        """As floats, by name."""
+        """The losses as floats, by name."""
         return {name: float(value.item()) for name, value in self._asdict().items()}
 
 
@@ -145,7 +146,7 @@ class Objective:
         return array
 
     def _masks_for(self, size: tuple[int, ...]) -> list[Tensor]:
-        """The masks at a layer's size."""
+        """Resize the masks to a layer's size (H, W), once."""
         if size not in self._resized:
             assert self.masks is not None
             device = self.features.device
@@ -155,36 +156,6 @@ class Objective:
                 for m in self.masks
             ]
         return self._resized[size]
-
-
-def as_batch(who: str, picture: Any, device: str) -> Tensor:
-    """A picture (3, H, W), RGB from 0 to 1, as a batch (1, 3, H, W) of float32.
-
-    Raises
-    ------
-    ShapeError
-        If it has other axes.
-    ArgumentError
-        If its values are not from 0 to 1, as those of a picture of bytes.
-    """
-    array = np.asarray(picture)
-    if array.ndim != 3 or array.shape[0] != 3 or not array.size:
-        raise ShapeError(
-            message(
-                f"{who}: a picture must be RGB with the axes (3, H, W)",
-                f"received shape {array.shape}",
-            )
-        )
-    low, high = float(array.min()), float(array.max())
-    if array.dtype.kind != "f" or not (low >= 0 and high <= 1):
-        raise ArgumentError(
-            message(
-                f"{who}: pixels must be floats from 0 to 1",
-                f"received {array.dtype} from {low:g} to {high:g}",
-                hint="divide bytes by 255, or clip.",
-            )
-        )
-    return Tensor(to_device(array[None].astype(np.float32), device))
 
 
 def _shares(styles: Sequence[Any], weights: Sequence[float] | None) -> list[float]:

@@ -59,7 +59,7 @@ class Photographs(Dataset):
         return (read_image(self.files[i]),)
 
     def draw(self, i: int, rng: np.random.Generator) -> Example:
-        """The square, at a place from ``rng``."""
+        """Cut the square of photograph i at a place drawn from ``rng``."""
         x = self.example(i)[0]
         scale = self.size / min(x.shape[1:])
         h, w = (max(round(side * scale), self.size) for side in x.shape[1:])
@@ -67,7 +67,7 @@ class Photographs(Dataset):
 
 
 def _check_header(path: Path) -> None:
-    """Days of training should not end at a file that could be seen to be none."""
+    """Refuse a file that is no picture now, and not after days of training."""
     try:
         with opened(path) as image:
             small = min(image.size) < 1

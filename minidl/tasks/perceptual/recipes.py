@@ -37,7 +37,7 @@ from minidl.tasks.perceptual.conventions import Convention, find_convention
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is compared, and how much each comparison counts.
+    """The layers that are compared, and the weights of the comparisons.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Recipe:
     def scaled(
         self, content: float = 1.0, style: float = 1.0, variation: float | None = None
     ) -> Recipe:
-        """The same with its weights multiplied; ``variation`` replaces its own."""
+        """Copy the recipe with its weights multiplied; ``variation`` replaces its own."""
         return replace(
             self,
             content={name: content * w for name, w in self.content.items()},
@@ -85,13 +85,13 @@ class Recipe:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """All that are needed, each once."""
+        """All layers that are needed, each once."""
         return tuple(dict.fromkeys((*self.content, *self.style)))
 
 
-_FIRST = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-_CHANNELS = (64, 128, 256, 512, 512)
-_LAST = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+_FIRST_OF_STAGE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+_CHANNELS_OF_STAGE = (64, 128, 256, 512, 512)
+_LAST_OF_STAGE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
 RECIPES = {
     "gatys": Recipe(
@@ -100,27 +100,30 @@ RECIPES = {
     ),
     "gatys-pytorch": Recipe(
         "gatys-pytorch", {"relu4_2": 1},
-        {name: 1e3 / c**2 for name, c in zip(_FIRST, _CHANNELS, strict=True)}, normalised=True,
+        {name: 1e3 / c**2 for name, c in zip(_FIRST_OF_STAGE, _CHANNELS_OF_STAGE, strict=True)},
+        normalised=True,
     ),
-    "neural-style": Recipe("jcjohnson", {"relu4_2": 5}, dict.fromkeys(_FIRST, 1e2), 1e-3),
+    "neural-style": Recipe("jcjohnson", {"relu4_2": 5}, dict.fromkeys(_FIRST_OF_STAGE, 1e2), 1e-3),
     "fast-neural-style": Recipe(
-        "jcjohnson", {"relu3_3": 1}, dict.fromkeys(_LAST, 5), 1e-6, network="vgg16"
+        "jcjohnson", {"relu3_3": 1}, dict.fromkeys(_LAST_OF_STAGE, 5), 1e-6, network="vgg16"
     ),
     "pytorch-examples": Recipe(
-        "pytorch-examples", {"relu2_2": 1e5}, dict.fromkeys(_LAST, 1e10), network="vgg16"
+        "pytorch-examples", {"relu2_2": 1e5}, dict.fromkeys(_LAST_OF_STAGE, 1e10),
+        network="vgg16",
     ),
     "random": Recipe(
-        "relative", {"relu2_2": 50}, dict.fromkeys(_FIRST[:4], 250), 20, pooling="average"
+        "relative", {"relu2_2": 50}, dict.fromkeys(_FIRST_OF_STAGE[:4], 250), 20, pooling="average"
     ),
     "random-fast": Recipe(
-        "relative", {"relu2_2": 50}, dict.fromkeys(_FIRST[:4], 10), 3, network="vgg16",
-        pooling="average",
+        "relative", {"relu2_2": 50}, dict.fromkeys(_FIRST_OF_STAGE[:4], 10), 3,
+        network="vgg16", pooling="average",
     ),
 }
+"""The rows of the table above, by name."""
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:
-    """The recipe of this name, or the one that is given.
+    """Find the recipe of this name; a Recipe is returned as it is.
 
     Raises
     ------

@@ -37,7 +37,8 @@ from minidl.errors import ArgumentError, CheckpointError, message
 from minidl.files.whole import remove_leftovers
 from minidl.optim import LBFGS, Adam
 from minidl.tasks.perceptual.features import Features
-from minidl.tasks.perceptual.objective import Losses, Objective, as_batch
+from minidl.tasks.perceptual.objective import Losses, Objective
+from minidl.tasks.perceptual.preparing import as_batch
 from minidl.tasks.perceptual.recipes import Recipe, find_recipe
 from minidl.tasks.restoration.luma import rgb_to_ycbcr, ycbcr_to_rgb
 from minidl.train import DivergenceError, load_checkpoint, save_checkpoint
@@ -47,18 +48,18 @@ OPTIMISERS = ("lbfgs", "adam")
 STARTS = ("noise", "content")
 
 Watcher = Callable[[int, np.ndarray, dict[str, float]], Any]
-"""``watcher(step, picture, losses)``; the picture is (3, H, W), RGB from 0 to 1."""
+"""A function (step, picture, losses); the picture is (3, H, W), RGB from 0 to 1."""
 
 
 class Stylised(NamedTuple):
-    """What came out."""
+    """The result of a style transfer."""
 
     picture: np.ndarray
-    """(3, H, W), RGB from 0 to 1, float32."""
+    """The picture, (3, H, W), RGB from 0 to 1, float32."""
     losses: list[dict[str, float]]
-    """After every ``every`` steps: step, total, content, style, variation."""
+    """Rows of numbers, one for each report: step, total, content, style, variation."""
     pretrained: bool
-    """False if the network had random weights."""
+    """Whether the network was trained; otherwise it had random weights."""
     converged: bool
     """Whether L-BFGS found nothing more to improve before its steps were spent."""
 
@@ -93,7 +94,7 @@ def stylise(
     resume: bool = False,
     progress: bool = True,
 ) -> Stylised:
-    """Transfer a style.
+    """Give the content of one picture the style of another, or of several.
 
     Parameters
     ----------
@@ -108,14 +109,14 @@ def stylise(
         network after ``normalise_activations``.
     style_weights : sequence of float, optional
     masks : sequence of arrays, (H, W), optional
-        Of the styles; see ``minidl.tasks.perceptual.Objective``.
+        Regions of the styles; see ``minidl.tasks.perceptual.Objective``.
     start : {"noise", "content"}
     noise : float
         Standard deviation around grey, 1 being the range of a pixel.
     optimizer : {"lbfgs", "adam"}
         L-BFGS with a strong-Wolfe line search.
     lr : float, optional
-        Of Adam, the range of a pixel being 255: 10, as in neural-style. Of L-BFGS: 1.
+        Adam's is in grey levels of 255 a step; default: 10, as in neural-style. L-BFGS: 1.
     steps : int
         Iterations; of L-BFGS each may evaluate the loss more than once.
     every : int
@@ -125,7 +126,7 @@ def stylise(
     preserve_colour : bool
         Take the luma of the result, and the colours of the content.
     seed : int
-        Of the noise.
+        Seed of the noise.
     watcher : callable, optional
     checkpoint : path, optional
         A .safetensors file to save the state in.
@@ -179,7 +180,7 @@ def stylise(
 
 
 def with_colours_of(content: np.ndarray, result: np.ndarray) -> np.ndarray:
-    """The luma of one picture with the chroma of another, (3, H, W) both, RGB from 0 to 1."""
+    """Join the luma of ``result`` and the chroma of ``content``, (3, H, W), RGB from 0 to 1."""
     mixed = rgb_to_ycbcr(np.asarray(content, result.dtype))
     mixed[0] = rgb_to_ycbcr(result)[0]
     return ycbcr_to_rgb(mixed)
@@ -211,7 +212,7 @@ class _Run:
         self, steps: int, every: int, shown: Callable[[], np.ndarray], watcher: Watcher | None,
         progress: bool,
     ) -> bool:
-        """All the steps that are left; whether nothing was left to improve before."""
+        """Take the steps that are left; return whether nothing was left to improve before."""
         stuck = False
         bar = tqdm(total=steps, initial=min(self.step, steps), desc="style",
                    disable=None if progress else True)
@@ -229,7 +230,7 @@ class _Run:
         return stuck
 
     def advance(self, count: int) -> bool:
-        """Take some steps; whether the picture changed."""
+        """Take some steps; return whether the picture changed."""
         before = self.canvas.z.data.copy()
         if isinstance(self.optimizer, LBFGS):
             self.optimizer.param_groups[0]["max_iter"] = count
@@ -281,7 +282,7 @@ class _Run:
 
 
 def _rate(features: Features, optimizer: str, lr: float | None) -> float:
-    """Adam's is given in grey levels a step, whatever the units of z; L-BFGS has none."""
+    """The learning rate in units of z; Adam's is given in grey levels a step."""
     if optimizer != "adam":
         return 1 if lr is None else lr
     white, black = (features.prepare(np.full((1, 3, 1, 1), v, np.float32)) for v in (1, 0))
@@ -303,7 +304,7 @@ def _network_of(features: Features) -> list[Any]:
 def _fingerprint(*arrays: Any) -> int:
     crc = 0
     for array in arrays:
-        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1), crc)
+        crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), crc)
     return crc
 
 

@@ -37,7 +37,7 @@ class StyleTrainer:
         self.objective = Objective(features, recipe, [style])
 
     def loss(self, model: Any, batch: Any) -> Tensor:
-        """Of a batch whose first part is pictures, (N, 3, H, W), RGB from 0 to 1.
+        """Compute the loss of a batch whose first part is pictures, (N, 3, H, W), RGB from 0 to 1.
 
         Their sides must be multiples of 4, so that what comes out can be compared with them.
         """
@@ -55,7 +55,7 @@ class StyleTrainer:
 
 
 class SuperResolutionTrainer:
-    """The paper's loss of super-resolution: the features at one layer; for ``minidl.train.fit``.
+    """Johnson's loss of super-resolution: the features at one layer; for ``minidl.train.fit``.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class SuperResolutionTrainer:
         self.objective = Objective(features, Recipe("johnson", {layer: 1.0}, network="vgg16"))
 
     def loss(self, model: Any, batch: Any) -> Tensor:
-        """Of a batch (small, large) of pictures, RGB from 0 to 1."""
+        """Compute the loss of a batch (small, large) of pictures, RGB from 0 to 1."""
         small, large = batch
         features = self.objective.features
         content = self.objective.content_of(features.prepare(large))

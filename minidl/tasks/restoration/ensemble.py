@@ -9,11 +9,11 @@ import minidl.functional as F
 from minidl.tensor import Tensor, as_tensor
 
 Model = Callable[[Tensor], Tensor]
-"""(N, C, H, W) -> (N, O, H, W)."""
+"""A function of images, (N, C, H, W) -> (N, O, H, W)."""
 
 
 def turned(x: Any, k: int, mirrored: bool = False) -> Tensor:
-    """By k quarter turns to the left, after exchanging left and right if ``mirrored``.
+    """Turn by k quarters to the left, after exchanging left and right if ``mirrored``.
 
     (..., H, W) -> (..., H, W) or (..., W, H)
     """

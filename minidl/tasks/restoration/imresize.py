@@ -25,6 +25,7 @@ from minidl.functional.shape import reshape
 from minidl.tensor import Tensor, as_tensor
 
 Scale = float | tuple[float, float]
+"""One factor, or one along H and one along W."""
 
 
 def imresize(
@@ -123,7 +124,7 @@ def _mixed(x: Tensor, down: Taps, across: Taps) -> Tensor:
 
 
 def _bytes(x: Tensor, tables: tuple[Taps, Taps], rows_first: bool) -> Tensor:
-    """One axis, bytes again, the other axis, bytes again; the smaller scale goes first."""
+    """Resize bytes axis by axis, rounding after each; the axis of the smaller scale goes first."""
     down, across = tables
     for along_h in (True, False) if rows_first else (False, True):
         h, w = x.shape[-2:]
@@ -137,7 +138,7 @@ def _bytes(x: Tensor, tables: tuple[Taps, Taps], rows_first: bool) -> Tensor:
 
 
 def to_bytes(x: Any) -> Any:
-    """Clipped to 0..255 and rounded, halves upwards, as MATLAB's uint8 does: an array of uint8.
+    """Clip to 0..255 and round, halves upwards, as MATLAB's uint8 does: an array of uint8.
 
     >>> import numpy as np
     >>> to_bytes(np.array([-3.0, 0.5, 2.5, 300.0])).tolist()

@@ -21,9 +21,11 @@ from minidl.errors import DtypeError, ShapeError, message
 from minidl.tasks.restoration.imresize import to_bytes
 
 OFFSET = np.array([16.0, 128.0, 128.0])
+"""Y, Cb and Cr of black, in bytes."""
 MATRIX = np.array(
     [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
 )
+"""Rows of Y, Cb and Cr, in bytes; columns of R, G and B from 0 to 1."""
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
@@ -42,20 +44,20 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 
 
 def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
-    """(3, H, W) -> (3, H, W): Y, Cb and Cr."""
+    """Turn RGB into Y, Cb and Cr: (3, H, W) -> (3, H, W)."""
     pixels = _pixels("rgb_to_ycbcr", rgb)
     return _like(rgb, OFFSET[:, None, None] + np.tensordot(MATRIX, pixels, 1))
 
 
 def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
-    """(3, H, W) -> (3, H, W), clipped to what RGB can show."""
+    """Turn Y, Cb and Cr into RGB, clipped to its range: (3, H, W) -> (3, H, W)."""
     pixels = _pixels("ycbcr_to_rgb", ycbcr)
     centred = 255 * pixels - OFFSET[:, None, None]
     return _like(ycbcr, np.clip(255 * np.tensordot(np.linalg.inv(MATRIX), centred, 1), 0, 255))
 
 
 def _pixels(who: str, image: np.ndarray) -> np.ndarray:
-    """As float64 from 0 to 1."""
+    """Turn an image into float64 from 0 to 1."""
     if image.ndim != 3 or len(image) != 3:
         raise ShapeError(
             message(f"{who}: needs an image (3, H, W)", f"received shape {image.shape}")
@@ -68,5 +70,5 @@ def _pixels(who: str, image: np.ndarray) -> np.ndarray:
 
 
 def _like(given: np.ndarray, values: Any) -> np.ndarray:
-    """Values from 0 to 255 in the dtype and range of what was given."""
+    """Turn values from 0 to 255 into the dtype and range of ``given``."""
     return to_bytes(values) if given.dtype == np.uint8 else (values / 255).astype(given.dtype)

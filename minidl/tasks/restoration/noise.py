@@ -10,14 +10,14 @@ from minidl.errors import ArgumentError, DtypeError, message
 
 
 def add_noise(image: np.ndarray, sigma: float, seed: int | np.random.Generator = 0) -> np.ndarray:
-    """The image plus independent Gaussian noise; not clipped, as clipping would bias it.
+    """Add independent Gaussian noise to an image; not clipped, as clipping would bias it.
 
     Parameters
     ----------
     image : array of floats
-        From 0 to 1.
+        Values from 0 to 1.
     sigma : float
-        In grey levels: 50 means 50 / 255.
+        Standard deviation in grey levels: 50 means 50 / 255.
     seed : int or Generator
 
     Raises

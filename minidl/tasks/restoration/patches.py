@@ -40,13 +40,13 @@ def super_resolution_patches(
     scales : sequence of int
         Each photograph is shrunk and enlarged by each.
     size, stride : int
-        Of the patches, and from one to the next, in pixels.
+        Side of a patch, and step from one to the next, in pixels.
     label : int, optional
         Size of the sharp patch, the middle of ``size``. Default: all of it.
     sizes : sequence of float
         Each photograph is also taken at these shares of its size.
     symmetries : {1, 2, 4, 8}
-        Itself; and mirrored; or turned by quarters; or both.
+        1: as it is; 2: mirrored, too; 4: turned by quarters; 8: both.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def denoising_patches(
 ) -> ArrayDataset:
     """Pairs (noisy, clean) of luma from 0 to 1, (N, 1, size, size); new noise in every epoch.
 
-    The level of each is drawn from ``sigmas``, in grey levels of 0 to 255; the rest as of
-    ``super_resolution_patches``.
+    The level of each is drawn from ``sigmas``, in grey levels of 0 to 255; other
+    parameters are those of ``super_resolution_patches``.
     """
     cut = [
         windows(luma(image) / 255, size, stride) for image in _variants(images, sizes, symmetries)
@@ -107,7 +107,7 @@ def windows(image: np.ndarray, size: int, stride: int) -> np.ndarray:
 def _variants(
     images: Iterable[np.ndarray], sizes: Sequence[float], symmetries: int
 ) -> Iterator[np.ndarray]:
-    """Each photograph at each size, turned and mirrored."""
+    """Give each photograph at each size, turned and mirrored."""
     if symmetries not in (1, 2, 4, 8):
         raise ArgumentError(f"patches: symmetries is 1, 2, 4 or 8, received {symmetries}")
     quarters = range(4) if symmetries >= 4 else (0,)
@@ -122,7 +122,7 @@ def _variants(
 
 
 def _joined(parts: list[np.ndarray], size: int) -> np.ndarray:
-    """As one batch of float32, (N, 1, H, W)."""
+    """Join patches into one batch of float32, (N, 1, H, W)."""
     if not sum(map(len, parts)):
         raise DataError(f"patches: no photograph has {size} x {size} pixels")
     return np.concatenate(parts)[:, None].astype(np.float32)

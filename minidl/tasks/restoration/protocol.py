@@ -50,7 +50,7 @@ from minidl.tasks.restoration.report import Report, Row
 from minidl.tensor import Tensor
 
 Model = Callable[[Tensor], Tensor]
-"""(1, 1, H, W) -> (1, 1, H, W), values from 0 to 1; in evaluation mode."""
+"""A network in evaluation mode, or any function: (1, 1, H, W) -> (1, 1, H, W), from 0 to 1."""
 
 Images = Mapping[str, np.ndarray] | Sequence[np.ndarray]
 """Photographs of uint8, (3, H, W), (1, H, W) or (H, W)."""
@@ -58,39 +58,39 @@ Images = Mapping[str, np.ndarray] | Sequence[np.ndarray]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a comparison may do otherwise."""
+    """The choices in which comparisons differ."""
 
     shaved: bool = True
-    """Leave ``scale`` pixels on each side out."""
+    """Whether ``scale`` pixels on each side are left out."""
     clipped: bool = True
-    """Clip the answer to what bytes can be."""
+    """Whether the answer is clipped to what bytes can be."""
     rounded: bool = True
-    """Round the answer to bytes (which clips, too)."""
+    """Whether the answer is rounded to bytes (which clips, too)."""
     luma_rounded: bool = True
-    """Round Y to bytes, before anything else."""
+    """Whether Y is rounded to bytes, before anything else."""
     small_rounded: bool = False
-    """Shrink bytes to bytes, as a program does that reads and writes files."""
+    """Whether bytes are shrunk to bytes, as by a program that reads and writes files."""
     antialias: bool = True
-    """Shrink without skipping pixels."""
+    """Whether the kernel is widened for shrinking, so that no pixel is skipped."""
 
 
 PUBLISHED = Recipe()
-"""The steps above, as papers have them."""
+"""The steps above, as papers take them."""
 
 RED_NET = Recipe(shaved=False, clipped=False, rounded=False)
-"""What RED-Net's own program does."""
+"""The steps of RED-Net's own program."""
 
 
 # --- the steps ---
 
 
 def read_bytes(path: str | Path) -> np.ndarray:
-    """An image file as bytes, (3, H, W)."""
+    """Read an image file as bytes, (3, H, W) uint8."""
     return to_bytes(255 * read_image(path))
 
 
 def read_folder(folder: str | Path) -> dict[str, np.ndarray]:
-    """All images of a folder, by name without ending, in order; raises DataError if none."""
+    """Read all images of a folder, by name without ending, in order; DataError if none."""
     root = Path(folder)
     files = sorted(p for p in root.glob("*") if p.suffix.lower() in ENDINGS)
     if not files:
@@ -99,7 +99,7 @@ def read_folder(folder: str | Path) -> dict[str, np.ndarray]:
 
 
 def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
-    """Without the last rows and columns, so that ``scale`` divides H and W: (..., H, W)."""
+    """Drop the last rows and columns, so that ``scale`` divides H and W: (..., H, W)."""
     h, w = (size // scale * scale for size in image.shape[-2:])
     if not h or not w:
         raise ShapeError(f"modcrop: an image of shape {image.shape} is smaller than {scale} pixels")
@@ -107,17 +107,17 @@ def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def degrade(y: np.ndarray, scale: int, antialias: bool = True) -> np.ndarray:
-    """The small image: (..., H, W) -> (..., H / scale, W / scale)."""
+    """Shrink an image: (..., H, W) -> (..., H / scale, W / scale)."""
     return imresize(y, 1 / scale, antialias=antialias)
 
 
 def enlarge(small: np.ndarray, scale: int) -> np.ndarray:
-    """As large again, bicubically: what a network is given, and must beat."""
+    """Enlarge an image bicubically: what a network is given, and must beat."""
     return imresize(small, scale)
 
 
 def restored(model: Model, y: np.ndarray) -> np.ndarray:
-    """What a model makes of one image, (H, W) -> (H, W); computed where its weights are.
+    """Apply a model to one image, (H, W) -> (H, W), on the device of its weights.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def restored(model: Model, y: np.ndarray) -> np.ndarray:
 
 
 def finished(y: np.ndarray, recipe: Recipe = PUBLISHED) -> np.ndarray:
-    """From 0..1 to 0..255, float64: clipped and rounded, if the recipe says so."""
+    """Scale 0..1 to 0..255, float64, clipped and rounded if the recipe says so."""
     grey = 255 * y.astype(np.float64)
     if recipe.rounded:
         return to_bytes(grey).astype(np.float64)
@@ -148,7 +148,7 @@ def finished(y: np.ndarray, recipe: Recipe = PUBLISHED) -> np.ndarray:
 
 
 def shave(image: np.ndarray, border: int) -> np.ndarray:
-    """Without ``border`` pixels on each side: (..., H, W)."""
+    """Leave out ``border`` pixels on each side: (..., H, W)."""
     h, w = image.shape[-2:]
     return image[..., border : h - border, border : w - border]
 
@@ -159,7 +159,7 @@ def shave(image: np.ndarray, border: int) -> np.ndarray:
 def pair_of(
     image: np.ndarray, scale: int, recipe: Recipe = PUBLISHED
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a network is given of a photograph, and what it should answer: both (H, W), 0 to 1.
+    """Make of a photograph what a network is given and should answer: (H, W) each, 0 to 1.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def pair_of(
 def evaluate(
     model: Model, images: Images, scale: int, recipe: Recipe = PUBLISHED
 ) -> Report:
-    """PSNR and SSIM of each image and their means, of bicubic enlargement and of a model.
+    """Measure PSNR and SSIM of bicubic enlargement and of a model, by image and on average.
 
     Parameters
     ----------
@@ -202,9 +202,10 @@ def evaluate(
 def evaluate_denoising(
     model: Model, images: Images, sigma: float, seed: int = 0, recipe: Recipe = RED_NET
 ) -> Report:
-    """The same of images with Gaussian noise of ``sigma`` grey levels, which is the baseline.
+    """Measure PSNR and SSIM of noisy images and of a model, by image and on average.
 
-    The noise depends on ``seed`` and the place of an image in the set. Nothing is shaved.
+    The noise is Gaussian, of ``sigma`` grey levels; it depends on ``seed`` and on the place of an
+    image in the set. Nothing is shaved.
     """
     rows = []
     for i, (name, image) in enumerate(_named(images)):

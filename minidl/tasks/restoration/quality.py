@@ -19,20 +19,20 @@ WINDOW, SIGMA = 11, 1.5
 """Pixels on a side of SSIM's Gaussian window, and its standard deviation."""
 
 K1, K2 = 0.01, 0.03
-"""What keeps SSIM's quotients from 0 / 0, as shares of the peak."""
+"""Constants that keep SSIM's quotients from 0 / 0, as shares of the peak."""
 
 
 class Quality(NamedTuple):
-    """Both measures of one image."""
+    """PSNR and SSIM of one image."""
 
     psnr: float
-    """Decibels; infinite for two equal images."""
+    """Peak signal-to-noise ratio in decibels; infinite for two equal images."""
     ssim: float
-    """At most 1."""
+    """Structural similarity, at most 1."""
 
 
 def psnr(answer: np.ndarray, target: np.ndarray, peak: float | None = None) -> float:
-    """20 log10(peak / root mean square error), in dB.
+    """Measure the peak signal-to-noise ratio, 20 log10(peak / root mean square error), in dB.
 
     Parameters
     ----------
@@ -59,12 +59,9 @@ def psnr(answer: np.ndarray, target: np.ndarray, peak: float | None = None) -> f
 
 
 def ssim(answer: np.ndarray, target: np.ndarray, peak: float | None = None) -> float:
-    """The mean of the structural similarity of all 11 x 11 windows; arguments as of ``psnr``.
+    """Measure the mean structural similarity of all 11 x 11 windows.
 
-    Raises
-    ------
-    ShapeError
-        Also if an image is smaller than the window.
+    Parameters and errors are those of ``psnr``, and an image must have room for a window.
 
     Notes
     -----
@@ -89,12 +86,12 @@ def ssim(answer: np.ndarray, target: np.ndarray, peak: float | None = None) -> f
 
 
 def quality(answer: np.ndarray, target: np.ndarray, peak: float | None = None) -> Quality:
-    """PSNR and SSIM."""
+    """Measure PSNR and SSIM of one image."""
     return Quality(psnr(answer, target, peak), ssim(answer, target, peak))
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:
-    """Means under the Gaussian window, where it lies within the image."""
+    """Average under the Gaussian window, wherever it lies within the image."""
     places = np.arange(WINDOW) - WINDOW // 2
     weight = np.exp(-(places**2) / (2 * SIGMA**2))
     weight /= weight.sum()
@@ -105,7 +102,7 @@ def _blurred(image: np.ndarray) -> np.ndarray:
 def _both(
     who: str, answer: np.ndarray, target: np.ndarray, peak: float | None
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """As float64, and the peak."""
+    """Check two images; give both as float64, and the peak."""
     answer, target = np.asarray(answer), np.asarray(target)
     if answer.ndim != 2 or answer.shape != target.shape or not answer.size:
         raise ShapeError(

@@ -24,19 +24,21 @@ from minidl.models.srcnn import KINDS, SRCNN
 from minidl.models.vdsr import VDSR
 
 SIGNATURE = b"MATLAB 5.0 MAT-file"
-LARGEST = 32 * 2**20
+"""The first bytes of a file."""
+LARGEST_FILE = 32 * 2**20
 """Bytes of a file, at most; VDSR's has two and a half million."""
 
 SRCNN_NAMES = tuple(f"{what}_conv{k}" for k in (1, 2, 3) for what in ("weights", "biases"))
+"""The variables of a file of SRCNN."""
 
 
 def read_released(path: Pathlike) -> SRCNN | VDSR:
-    """The network whose weights the authors' file holds, SRCNN (with "replicate") or VDSR.
+    """Read the network in a file of the authors: SRCNN (with "replicate") or VDSR.
 
     Raises
     ------
     DataError
-        Naming the file, and what is wrong with it or missing.
+        If the file is not such a one; the message names what is wrong or missing.
     MissingExtraError
         If scipy is not installed.
     """
@@ -56,7 +58,7 @@ def read_released(path: Pathlike) -> SRCNN | VDSR:
 
 
 def _variables(path: Pathlike) -> dict[str, Any]:
-    """The variables that we know of, by name."""
+    """Read the variables of SRCNN's and VDSR's files, by name."""
     io = import_extra("scipy.io", "data", "read_released")
     name = os.fspath(path)
     try:
@@ -67,8 +69,8 @@ def _variables(path: Pathlike) -> dict[str, Any]:
                     hint="MATLAB 7.3 writes another format: save(..., '-v7').",
                 )
             size = os.fstat(file.fileno()).st_size
-        if size > LARGEST:
-            raise _wrong(name, f"it has {size:,} bytes, at most {LARGEST:,} are read")
+        if size > LARGEST_FILE:
+            raise _wrong(name, f"it has {size:,} bytes, at most {LARGEST_FILE:,} are read")
         listed = {n: shape for n, shape, _ in io.whosmat(name, appendmat=False)}
         wanted = [n for n in ("model", *SRCNN_NAMES) if n in listed]
         if "model" not in wanted and len(wanted) < len(SRCNN_NAMES):
@@ -79,7 +81,7 @@ def _variables(path: Pathlike) -> dict[str, Any]:
                 f'missing: {", ".join(missing)}; or else the struct "model"',
             )
         # Declared sizes are looked at before anything is unpacked.
-        if any(math.prod(listed[n]) > LARGEST // 8 for n in wanted):
+        if any(math.prod(listed[n]) > LARGEST_FILE // 8 for n in wanted):
             raise _wrong(name, "it declares arrays of impossible sizes")
         return io.loadmat(name, appendmat=False, variable_names=wanted)
     except DataError:
@@ -117,7 +119,7 @@ def _srcnn_state(path: Pathlike, held: Mapping[str, Any]) -> tuple[str, dict[str
 
 
 def _vdsr_layers(path: Pathlike, held: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The weight (O, C, 3, 3) and the bias (O,) of each layer."""
+    """Turn VDSR's struct into the weight (O, C, 3, 3) and the bias (O,) of each layer."""
     name = os.fspath(path)
     fields = getattr(getattr(held, "dtype", None), "names", None) or ()
     missing = [f for f in ("weight", "bias") if f not in fields]

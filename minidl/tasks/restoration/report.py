@@ -11,13 +11,13 @@ from minidl.tasks.restoration.quality import Quality
 
 
 class Row(NamedTuple):
-    """One image."""
+    """The qualities of one image."""
 
     name: str
     baseline: Quality
-    """Of what the model was given."""
+    """Quality of what the model was given."""
     model: Quality
-    """Of what it answered."""
+    """Quality of what the model answered."""
 
 
 class Report:
@@ -47,7 +47,7 @@ class Report:
 
 
 def as_numbers(found: Mapping[str, Mapping[str, Quality]]) -> dict[str, Any]:
-    """The same for JSON: method, condition, "psnr" or "ssim"."""
+    """Turn qualities into numbers for JSON: method, condition, "psnr" or "ssim"."""
     return {name: {c: q._asdict() for c, q in each.items()} for name, each in found.items()}
 
 

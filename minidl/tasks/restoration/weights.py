@@ -26,9 +26,10 @@ from minidl.tasks.restoration.released import read_released
 
 Restorer: TypeAlias = SRCNN | VDSR | REDNet
 State = Mapping[str, np.ndarray]
+"""Weights by name."""
 
 OPTIONS = {SRCNN: "padding", VDSR: "residual", REDNet: "skips"}
-"""What the shapes of a network's weights do not tell."""
+"""The setting of each network that the shapes of its weights do not tell."""
 
 
 def save_model(path: Pathlike, model: Restorer) -> None:
@@ -39,7 +40,7 @@ def save_model(path: Pathlike, model: Restorer) -> None:
 
 
 def load_model(path: Pathlike) -> Restorer:
-    """The network of a file, in evaluation mode: ours (.safetensors) or the authors' (.mat).
+    """Load a network in evaluation mode, from our file (.safetensors) or the authors' (.mat).
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def load_model(path: Pathlike) -> Restorer:
 
 
 def _builder(state: State) -> Callable[[State, Mapping[str, str]], Restorer] | None:
-    """Which network has such names."""
+    """Find the network whose weights have such names."""
     if {"conv1.weight", "conv2.weight", "conv3.weight"} <= state.keys():
         return _srcnn
     if {"convolutions.0.weight", "deconvolutions.0.weight"} <= state.keys():

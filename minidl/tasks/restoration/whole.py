@@ -18,7 +18,7 @@ from minidl.tasks.restoration.protocol import Model, restored
 
 
 def count_pieces(shape: tuple[int, int], tile: int) -> int:
-    """How many pieces an image (H, W) is cut into."""
+    """Count the pieces that an image (H, W) is cut into."""
     h, w = shape
     return -(-h // tile) * -(-w // tile)
 
@@ -30,7 +30,7 @@ def restored_in_pieces(
     radius: int,
     done: Callable[[], object] = lambda: None,
 ) -> np.ndarray:
-    """What a model makes of an image, piece by piece: (H, W) -> (H, W).
+    """Apply a model to an image piece by piece: (H, W) -> (H, W).
 
     Parameters
     ----------

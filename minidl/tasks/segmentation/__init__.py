@@ -13,7 +13,7 @@ from minidl.tasks.segmentation.connected import components
 from minidl.tasks.segmentation.deformed_tiles import DeformedTiles
 from minidl.tasks.segmentation.distance import distance_to, two_nearest
 from minidl.tasks.segmentation.elastic import ElasticDeformation, displacement_field, warp
-from minidl.tasks.segmentation.fates import cell_fates, homes
+from minidl.tasks.segmentation.fates import cell_fates, covering_pieces
 from minidl.tasks.segmentation.losses import pixel_cross_entropy
 from minidl.tasks.segmentation.membranes import pixel_error, rand_error, warping_error
 from minidl.tasks.segmentation.metrics import ConfusionMatrix
@@ -21,11 +21,11 @@ from minidl.tasks.segmentation.object_crops import (
     NamedCrops,
     ObjectBox,
     ObjectCrops,
-    around,
     balanced,
     cut,
     cut_labels,
     empty_boxes,
+    enlarged_box,
     object_boxes,
 )
 from minidl.tasks.segmentation.tiles import Tile, mirrored_mean, overlap_tile, overlap_tiles

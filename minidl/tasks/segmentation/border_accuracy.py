@@ -18,9 +18,9 @@ from minidl.tasks.segmentation.labels import label_array
 
 
 def border_distance(labels: Any, farthest: int) -> np.ndarray:
-    """Pixels to the nearest one that touches another class, rounded up, at most ``farthest``.
+    """Measure the distance of pixels to a border between classes, at most ``farthest`` pixels.
 
-    (H, W) -> (H, W), integers; 0 for those that touch one themselves
+    (H, W) -> (H, W), integers, rounded up; 0 for pixels that touch another class
 
     >>> from minidl.tasks.segmentation.border_accuracy import border_distance
     >>> border_distance([[1, 1, 1, 1, 2, 2]], farthest=2).tolist()
@@ -34,7 +34,7 @@ def border_distance(labels: Any, farthest: int) -> np.ndarray:
 
 
 class BorderAccuracy:
-    """Counts pixels, and those that are right, by their distance from a border of the target.
+    """The accuracy of pixels by their distance from a border of the target.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class BorderAccuracy:
     Attributes
     ----------
     right, pixels : arrays of int, shape (farthest + 1,)
-        By distance: 0, 1, ..., farthest and more.
+        Numbers of pixels at distance 0, 1, ..., farthest and more.
     """
 
     def __init__(self, farthest: int, ignore_index: int | None = None):
@@ -74,11 +74,11 @@ class BorderAccuracy:
         self.right += np.bincount(distance[known & (answer == target)], minlength=count)
 
     def between(self, nearest: int, farthest: int | None = None) -> float:
-        """The share that is right of pixels at these distances, both included."""
+        """The share of right pixels at these distances, both included."""
         stop = self.farthest + 1 if farthest is None else farthest + 1
         return float(self.right[nearest:stop].sum() / max(self.pixels[nearest:stop].sum(), 1))
 
     @property
     def by_distance(self) -> list[float]:
-        """The share that is right at each distance."""
+        """The share of right pixels at each distance."""
         return [self.between(d, d) for d in range(self.farthest + 1)]

@@ -23,7 +23,7 @@ from minidl.tasks.segmentation.distance import distance_to
 from minidl.tasks.segmentation.labels import label_array
 
 TOLERANCE = 0.0075
-"""Of the image's diagonal."""
+"""Share of the image's diagonal within which a boundary pixel is right."""
 
 
 def boundary(mask: Any) -> np.ndarray:
@@ -107,5 +107,5 @@ class BoundaryF1:
 
     @property
     def value(self) -> float:
-        """The mean over images; NaN before the first."""
+        """The mean score of images; NaN before the first."""
         return float(np.mean(self.scores)) if self.scores else float("nan")

@@ -22,7 +22,7 @@ from minidl.tasks.segmentation.labels import flat_labels
 
 
 class ClassFrequencies:
-    """Counts pixels, image by image, so that a training set need not fit into memory.
+    """Counts of pixels, image by image: a training set need not fit into memory.
 
     Parameters
     ----------
@@ -34,23 +34,23 @@ class ClassFrequencies:
     def __init__(self, classes: int, ignore_index: int | None = None):
         self.classes, self.ignore_index = classes, ignore_index
         self.pixels = np.zeros(classes, np.int64)
-        """Of each class, in all images."""
-        self.around = np.zeros(classes, np.int64)
-        """Of all classes, in the images where this one occurs."""
+        """Pixels of each class, in all images."""
+        self.image_pixels = np.zeros(classes, np.int64)
+        """All pixels of the images in which each class occurs."""
 
     def add(self, labels: Any) -> None:
         """Count one image of labels, (H, W)."""
         known = flat_labels("ClassFrequencies", labels, self.classes, self.ignore_index)
         counts = np.bincount(known, minlength=self.classes)
         self.pixels += counts
-        self.around += np.where(counts > 0, known.size, 0)
+        self.image_pixels += np.where(counts > 0, known.size, 0)
 
     def frequencies(self) -> np.ndarray:
-        """f of each class, (C,); 0 of those that never occurred."""
-        return self.pixels / np.maximum(self.around, 1)
+        """The frequency f of each class, (C,); 0 if it never occurred."""
+        return self.pixels / np.maximum(self.image_pixels, 1)
 
     def weights(self) -> np.ndarray:
-        """w of each class, (C,), float32; 0 of those that never occurred.
+        """The weight w of each class, (C,), float32; 0 if it never occurred.
 
         The median is over the classes that did occur.
         """
@@ -65,7 +65,7 @@ class ClassFrequencies:
 def median_frequency_weights(
     images: Iterable[Any], classes: int, ignore_index: int | None = None
 ) -> np.ndarray:
-    """The weights of classes, (C,), from label images, each (H, W).
+    """Weigh classes by label images, each (H, W): the weights w, (C,).
 
     Examples
     --------

@@ -16,7 +16,7 @@ import numpy as np
 from minidl.errors import ArgumentError, ShapeError
 
 STEPS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
-"""From a pixel to half of its neighbours; the other half are the ways back."""
+"""Steps (down, across) to half of a pixel's neighbours; the other half are the steps back."""
 
 
 def components(mask: Any, connectivity: int = 4) -> np.ndarray:
@@ -59,7 +59,7 @@ def components(mask: Any, connectivity: int = 4) -> np.ndarray:
 
 
 def _pairs(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flat places of all neighbours that are both in the mask."""
+    """List all pairs of neighbours in the mask, as flat indices."""
     rows, columns = mask.shape
     place = np.arange(mask.size).reshape(mask.shape)
     firsts, seconds = [], []

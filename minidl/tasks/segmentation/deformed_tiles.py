@@ -20,7 +20,7 @@ from minidl.tasks.segmentation.weight_map import border_weight_map, separate_tou
 
 
 class DeformedTiles(Dataset):
-    """Example i is a tile of image i: image, labels, border weights.
+    """Randomly deformed tiles of annotated images: image, labels, border weights.
 
     (1, T, T) float32, (T - 2 border, T - 2 border) int64: 1 within cells, and float32
 
@@ -33,7 +33,7 @@ class DeformedTiles(Dataset):
     tile : int
         T, in pixels. The images are mirrored ``border`` pixels beyond their edges.
     border : int
-        What a valid network loses at each side: labels and weights are of the rest.
+        Pixels that a valid network loses at each side: labels and weights are of the rest.
     grey : float
         Standard deviation of the contrast's factor; half of it is that of the brightness.
 
@@ -63,7 +63,7 @@ class DeformedTiles(Dataset):
         return len(self.images)
 
     def draw(self, i: int, rng: np.random.Generator) -> tuple[Any, ...]:
-        """Tile of image i, from the random numbers of ``rng``."""
+        """Draw a tile of image i by the random numbers of ``rng``."""
         around = ((self.border, self.border),) * 2
         image, cells = (
             np.pad(a, around, mode="reflect") for a in (self.images[i, 0], self.instances[i])

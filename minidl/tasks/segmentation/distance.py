@@ -25,12 +25,12 @@ from minidl.tasks.segmentation.labels import label_array
 FAR = 1 << 40
 """The square of a distance to what does not exist: larger than all that do."""
 
-NOBODY = 0
-"""The label of background, and so of an object that does not exist."""
+BACKGROUND = 0
+"""Label of background, and of an object that does not exist."""
 
 
 class Nearest(NamedTuple):
-    """The best two, of different labels: squares of distances and labels, each (H, W), int64."""
+    """The two nearest objects of each pixel: squared distances and labels, (H, W) int64 each."""
 
     square_1: np.ndarray
     label_1: np.ndarray
@@ -39,7 +39,7 @@ class Nearest(NamedTuple):
 
 
 def two_nearest(labels: Any, limit: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Distances, in pixels, to the nearest object and to the second nearest.
+    """Measure distances, in pixels, to the nearest object and to the second nearest.
 
     (H, W) integers -> (H, W), (H, W) float64
 
@@ -66,13 +66,13 @@ def two_nearest(labels: Any, limit: float = np.inf) -> tuple[np.ndarray, np.ndar
     if given.ndim != 2:
         raise ShapeError(f"two_nearest: labels must be (H, W), received shape {given.shape}")
     column = _within_columns(given)
-    alone = np.unique(given[given != NOBODY]).size < 2
+    alone = np.unique(given[given != BACKGROUND]).size < 2
     found = _along_rows(column, limit, alone)
     return _root(found.square_1, limit), _root(found.square_2, limit)
 
 
 def distance_to(mask: Any, limit: float = np.inf) -> np.ndarray:
-    """Distance of each pixel to the nearest one where ``mask`` is true, (H, W), in pixels."""
+    """Measure the distance, in pixels, of each pixel to the nearest one in ``mask``: (H, W)."""
     return two_nearest(np.asarray(mask, bool).astype(np.int64), limit)[0]
 
 
@@ -80,14 +80,12 @@ def _root(square: np.ndarray, limit: float) -> np.ndarray:
     return np.where((square >= FAR) | (square > limit**2), np.inf, np.sqrt(square))
 
 
-def _nobody(shape: tuple[int, ...]) -> Nearest:
-    return Nearest(
-        np.full(shape, FAR), np.full(shape, NOBODY), np.full(shape, FAR), np.full(shape, NOBODY)
-    )
+def _no_objects(shape: tuple[int, ...]) -> Nearest:
+    return Nearest(*(np.full(shape, value) for value in (FAR, BACKGROUND, FAR, BACKGROUND)))
 
 
 def _offer(best: Nearest, square: np.ndarray, label: np.ndarray) -> Nearest:
-    """The best two when one more is offered to each pixel."""
+    """Update the two nearest objects when each pixel is offered one more."""
     square_1, label_1, square_2, label_2 = best
     known = label == label_1
     first = square < square_1
@@ -103,29 +101,29 @@ def _offer(best: Nearest, square: np.ndarray, label: np.ndarray) -> Nearest:
 
 
 def _within_columns(labels: np.ndarray) -> Nearest:
-    """The best two of each pixel's own column: once from above, once from below."""
+    """Find the two nearest objects in each pixel's column: once from above, once from below."""
     rows = labels.shape[0]
-    best = _nobody(labels.shape)
+    best = _no_objects(labels.shape)
     for order in (range(rows), range(rows - 1, -1, -1)):
-        seen = _nobody(labels.shape[1:])  # of each column: the last two objects, and their rows
+        seen = _no_objects(labels.shape[1:])  # of each column: the last two objects, and their rows
         last, before = np.zeros_like(seen.label_1), np.zeros_like(seen.label_1)
         name_1, name_2 = seen.label_1, seen.label_2
         for i in order:
             here = labels[i]
-            new = (here != NOBODY) & (here != name_1)
+            new = (here != BACKGROUND) & (here != name_1)
             name_2, before = np.where(new, name_1, name_2), np.where(new, last, before)
             name_1 = np.where(new, here, name_1)
-            last = np.where(here != NOBODY, i, last)
+            last = np.where(here != BACKGROUND, i, last)
             row = Nearest(*(part[i] for part in best))
             for name, place in ((name_1, last), (name_2, before)):
-                row = _offer(row, np.where(name == NOBODY, FAR, (i - place) ** 2), name)
+                row = _offer(row, np.where(name == BACKGROUND, FAR, (i - place) ** 2), name)
             for part, value in zip(best, row, strict=True):
                 part[i] = value
     return best
 
 
 def _along_rows(column: Nearest, limit: float, alone: bool) -> Nearest:
-    """The best two of all columns, the nearest columns first; stops when no more can win."""
+    """Find the two nearest objects in all columns, the nearest first, until no more can win."""
     best = Nearest(*(part.copy() for part in column))
     candidates = [column[:2]] if alone else [column[:2], column[2:]]
     last = best.square_1 if alone else best.square_2
@@ -138,7 +136,7 @@ def _along_rows(column: Nearest, limit: float, alone: bool) -> Nearest:
         ):
             part = Nearest(*(a[:, here] for a in best))
             for square, label in candidates:
-                offered = np.where(label == NOBODY, FAR, square + step**2)[:, there]
+                offered = np.where(label == BACKGROUND, FAR, square + step**2)[:, there]
                 part = _offer(part, offered, label[:, there])
             for whole, value in zip(best, part, strict=True):
                 whole[:, here] = value

@@ -23,7 +23,7 @@ from minidl.tensor import Tensor
 def displacement_field(
     size: tuple[int, int], rng: np.random.Generator, grid: int = 3, sigma: float = 10.0
 ) -> np.ndarray:
-    """A smooth random displacement of each pixel, (2, H, W) float64: (down, across), in pixels.
+    """Draw a smooth random displacement of each pixel, in pixels: (2, H, W), (down, across).
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class ElasticDeformation:
     def __call__(
         self, image: np.ndarray, *labels: np.ndarray, rng: np.random.Generator
     ) -> Any:
-        """The bent image (C, H, W), and the bent labels (H, W), each of its own dtype.
+        """Bend an image (C, H, W) and labels (H, W); each keeps its dtype.
 
         Returns
         -------

@@ -13,13 +13,13 @@ import numpy as np
 from minidl.tasks.segmentation.connected import components
 
 
-def homes(pieces: Any, instances: Any) -> np.ndarray:
-    """Of each cell 1, 2, ..., the number of the piece that covers half of it or more, or 0.
+def covering_pieces(pieces: Any, instances: Any) -> np.ndarray:
+    """Find for each cell 1, 2, ... the piece that covers half of it or more; 0 if none does.
 
     Parameters
     ----------
     pieces : array of integers, shape (H, W)
-        Of the answer, 0 where it says background, as of ``components``.
+        Numbered pieces of the answer, as ``components`` gives them; 0 is background.
     instances : array of integers, shape (H, W)
         The cells, 0 where there is none.
 
@@ -27,7 +27,7 @@ def homes(pieces: Any, instances: Any) -> np.ndarray:
     -------
     array of integers, shape (cells,)
 
-    >>> homes([[1, 1, 0, 2]], [[1, 2, 3, 3]]).tolist()
+    >>> covering_pieces([[1, 1, 0, 2]], [[1, 2, 3, 3]]).tolist()
     [1, 1, 2]
     """
     pieces, instances = np.asarray(pieces), np.asarray(instances)
@@ -40,7 +40,7 @@ def homes(pieces: Any, instances: Any) -> np.ndarray:
 
 
 def cell_fates(answer: Any, instances: Any) -> dict[str, int]:
-    """Numbers of ``cells``, and of those ``alone``, ``merged`` and ``missed``.
+    """Count the ``cells``, and those found ``alone``, ``merged`` or ``missed``.
 
     A cell is found in the piece of the answer that covers at least half of it; it is merged if
     that piece covers half of another cell, too.
@@ -51,7 +51,7 @@ def cell_fates(answer: Any, instances: Any) -> dict[str, int]:
         True where it says cell.
     instances : array of integers, shape (H, W)
     """
-    home = homes(components(answer), instances)
+    home = covering_pieces(components(answer), instances)
     found = home[home > 0]
     shared = np.bincount(found, minlength=1)[found] > 1
     return {

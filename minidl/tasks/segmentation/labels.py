@@ -12,7 +12,7 @@ from minidl.tensor import Tensor
 
 
 def label_array(who: str, labels: Any) -> np.ndarray:
-    """Labels as integers in an array on the CPU."""
+    """Turn labels into an array of integers on the CPU."""
     given = np.asarray(to_device(labels.data, "cpu") if isinstance(labels, Tensor) else labels)
     if given.dtype.kind not in "iub":
         raise DtypeError(
@@ -27,7 +27,7 @@ def label_array(who: str, labels: Any) -> np.ndarray:
 def flat_labels(
     who: str, labels: Any, classes: int, ignore_index: int | None = None
 ) -> np.ndarray:
-    """The labels that count, in one row; all of them below ``classes``.
+    """Flatten labels, drop ignored ones, and check that all others are below ``classes``.
 
     Raises
     ------

@@ -30,7 +30,7 @@ def pixel_cross_entropy(
     ignore_index: int = -100,
     normalisation: str = "pixels",
 ) -> Tensor:
-    """-log softmax(x) at each pixel's class, weighted.
+    """Compute the weighted cross-entropy of pixels, -log softmax(x) at each one's class.
 
     (N, C, H, W), (N, H, W) -> ()
 
@@ -40,9 +40,9 @@ def pixel_cross_entropy(
         Logits.
     target : Tensor of integers, shape (N, H, W)
     class_weight : array, shape (C,), optional
-        c, for example of ``median_frequency_weights``.
+        c, for example ``median_frequency_weights``.
     pixel_weight : array, shape (N, H, W), optional
-        w, for example of ``border_weight_map``.
+        w, for example ``border_weight_map``.
     ignore_index : int
         A class whose pixels do not count.
     normalisation : {"pixels", "weights", "sum"}
@@ -79,7 +79,7 @@ def pixel_cross_entropy(
 
 
 def _of_each_pixel(class_weight: Any, x: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """c of each pixel's class; of what does not count, that of class 0, to be multiplied by 0."""
+    """Look up c of each pixel's class; ignored pixels get class 0's, to be multiplied by 0."""
     given = as_tensor(class_weight).to(x.device)
     if given.shape != (x.shape[1],):
         raise ShapeError(

@@ -29,13 +29,13 @@ MEMBRANES = ("singletons", "segment")
 
 
 def pixel_error(answer: Any, target: Any) -> float:
-    """Share of pixels that differ."""
+    """The share of pixels that differ."""
     answer, target = _both("pixel_error", answer, target)
     return float((answer != target).mean())
 
 
 def rand_error(answer: Any, target: Any, membranes: str = "singletons") -> float:
-    """1 - F1 over pairs of pixels of the target's cells (its membranes do not count).
+    """The Rand error: 1 - F1 over pairs of pixels of the target's cells (not its membranes).
 
     Parameters
     ----------
@@ -71,13 +71,13 @@ def rand_error(answer: Any, target: Any, membranes: str = "singletons") -> float
 
 
 def warping_error(answer: Any, target: Any) -> float:
-    """Share of pixels that still differ when the target has been warped towards the answer."""
+    """The share of pixels that still differ when the target has been warped towards the answer."""
     answer, target = _both("warping_error", answer, target)
     return float((warped(target, answer) != answer).mean())
 
 
 def warped(target: Any, answer: Any) -> np.ndarray:
-    """The target with every pixel flipped that differs and whose flip changes no topology.
+    """Warp the target towards the answer: flip all differing pixels that change no topology.
 
     (H, W), (H, W) -> (H, W) bool
 
@@ -101,13 +101,13 @@ def warped(target: Any, answer: Any) -> np.ndarray:
 
 
 RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
-"""The eight neighbours, once around; the even ones share a side with the pixel."""
+"""Steps (down, across) to the eight neighbours, once around; even ones share a side."""
 
 
 def is_simple(around: list[bool]) -> bool:
-    """Whether a pixel with these neighbours can be flipped without a change of topology.
+    """Tell whether a pixel with these neighbours can be flipped without a change of topology.
 
-    So it is if, among the eight, exactly one 4-connected piece of cell touches a side of it: none
+    It can if, among the eight, exactly one 4-connected piece of cell touches a side of it: none
     would be a new (or a lost) cell or hole, two would be joined (or split).
 
     Source: Yokoi, Toriwaki & Fukumura 1975, "An analysis of topological properties of digitized

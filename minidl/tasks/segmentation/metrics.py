@@ -23,7 +23,7 @@ from minidl.tasks.segmentation.labels import flat_labels, label_array
 
 
 class ConfusionMatrix:
-    """The table of what was called what.
+    """The table of true classes and answers, counted in pixels.
 
     Parameters
     ----------
@@ -73,33 +73,33 @@ class ConfusionMatrix:
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of all pixels that were called right; NaN without a pixel."""
+        """The share of all pixels that were called right; NaN without a pixel."""
         return _mean(np.diag(self.counts).sum() / self.counts.sum() if self.counts.any() else [])
 
     @property
     def class_accuracies(self) -> np.ndarray:
-        """Of each class, the share of its pixels that were called right; NaN without a pixel."""
+        """The share of each class's pixels that were called right; NaN without a pixel."""
         return _ratio(np.diag(self.counts), self.counts.sum(1))
 
     @property
     def class_accuracy(self) -> float:
-        """Their mean, over the classes that occur."""
+        """The mean of the accuracies of classes that occur."""
         return _mean(self.class_accuracies)
 
     @property
     def ious(self) -> np.ndarray:
-        """Of each class, intersection over union; NaN if it neither occurs nor is answered."""
+        """Intersection over union of each class; NaN if it neither occurs nor is answered."""
         right = np.diag(self.counts)
         return _ratio(right, self.counts.sum(0) + self.counts.sum(1) - right)
 
     @property
     def mean_iou(self) -> float:
-        """Their mean, over the classes that have one."""
+        """The mean of the IoUs of classes that have one."""
         return _mean(self.ious)
 
     @property
     def frequency_weighted_iou(self) -> float:
-        """Their mean, weighted by how many pixels each class has."""
+        """The mean of the IoUs, weighted by the pixels of each class."""
         occurs = self.counts.sum(1)
         return _mean((occurs * np.nan_to_num(self.ious)).sum() / occurs.sum()
                      if occurs.any() else [])
@@ -110,7 +110,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: Any) -> float:
-    """The mean of what is a number; NaN, and no warning, if nothing is."""
+    """The mean of the values that are not NaN; NaN, and no warning, if there are none."""
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
     return float(known.mean()) if known.size else float("nan")

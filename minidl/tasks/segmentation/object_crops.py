@@ -23,25 +23,25 @@ from minidl.data.transforms import Resize
 from minidl.errors import ArgumentError
 from minidl.tasks.segmentation.connected import components
 
-ENLARGED = 1.2
-"""What surrounds an object's box in a crop, as a factor on its sides."""
-RESIZED = 250 / 224
-"""Pixels of a crop before a part of it is taken, in units of that part."""
+BOX_FACTOR = 1.2
+"""Sides of a crop, in units of the sides of the object's box."""
+RESIZE_FACTOR = 250 / 224
+"""Side that a crop is resized to, in units of the side of the part that is taken of it."""
 Box = tuple[int, int, int, int]
+"""First row and column of a rectangle, and those behind its last."""
 
 
 class ObjectBox(NamedTuple):
-    """Where an object is."""
+    """The place and the class of an object."""
 
     image: int
-    """The image's number."""
+    """Number of the image."""
     label: int
     box: Box
-    """First row and column, and those behind the last."""
 
 
 def object_boxes(scenes: Dataset, classes: int, least: int) -> list[ObjectBox]:
-    """The objects of all images: connected pieces of classes 1 and up.
+    """Find the objects of all images: connected pieces of classes 1 and up.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def object_boxes(scenes: Dataset, classes: int, least: int) -> list[ObjectBox]:
 
 
 def empty_boxes(labels: np.ndarray, count: int, seed: int, least: int = 12) -> list[ObjectBox]:
-    """Boxes that hold no object to speak of, as boxes of class 0; fewer, if none are found.
+    """Find boxes that hold no object to speak of, as boxes of class 0, ``count`` if possible.
 
     Parameters
     ----------
@@ -92,13 +92,13 @@ def empty_boxes(labels: np.ndarray, count: int, seed: int, least: int = 12) -> l
 
 
 def balanced(found: list[ObjectBox], most: int = 5) -> list[ObjectBox]:
-    """Those of rare classes several times: as often as makes classes equal, at most ``most``."""
+    """Repeat boxes of rare classes until all classes are as frequent, at most ``most`` times."""
     counts = np.bincount([one.label for one in found])
     return [one for one in found for _ in range(min(most, int(counts.max() // counts[one.label])))]
 
 
-def around(box: Box, shape: tuple[int, ...], factor: float, shift: Any = (0, 0)) -> Box:
-    """A box enlarged about its middle and shifted by shares of its sides, within the image."""
+def enlarged_box(box: Box, shape: tuple[int, ...], factor: float, shift: Any = (0, 0)) -> Box:
+    """Enlarge a box about its middle and shift it by shares of its sides, within the image."""
     corners = np.array(box, float).reshape(2, 2)
     sides = corners[1] - corners[0]
     middle = corners.mean(0) + np.array(shift) * sides
@@ -108,13 +108,13 @@ def around(box: Box, shape: tuple[int, ...], factor: float, shift: Any = (0, 0))
 
 
 def cut(image: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The box of an image as a square of size x size, whatever its sides."""
+    """Cut a box out of an image and resize it to size x size, whatever its sides."""
     top, left, bottom, right = box
     return Resize(size)(image[:, top:bottom, left:right], np.random.default_rng(0))
 
 
 def cut_labels(labels: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """The same of labels: the nearest one."""
+    """Cut a box out of labels and resize it to size x size, reading the nearest label."""
     top, left, bottom, right = box
     share = (np.arange(size) + 0.5) / size
     rows, columns = (top + share * (bottom - top)), (left + share * (right - left))
@@ -122,7 +122,7 @@ def cut_labels(labels: np.ndarray, box: Box, size: int) -> np.ndarray:
 
 
 class ObjectCrops(Dataset):
-    """Objects, each in the middle of its crop or nearby: images (3, S, S) and labels (S, S).
+    """Crops with an object in or near the middle: images (3, S, S) and labels (S, S).
 
     Parameters
     ----------
@@ -155,17 +155,17 @@ class ObjectCrops(Dataset):
         return len(self.found)
 
     def draw(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Crop i, at a place and mirrored or not by ``rng``."""
+        """Draw crop i at a place of ``rng``'s choice, mirrored or not."""
         one = self.found[i]
         image, labels = self.scenes[one.image]
-        factor, shift = ENLARGED, np.zeros(2)
+        factor, shift = BOX_FACTOR, np.zeros(2)
         if self.stage == 1:
             kept = (labels == one.label) | (labels == self.ignore)
             labels = np.where(kept, labels, 0)
         else:
-            factor, shift = ENLARGED * 2 ** rng.uniform(0, 1), rng.uniform(-0.2, 0.2, 2)
-        box = around(one.box, labels.shape, factor, shift)
-        wide = round(self.size * RESIZED)
+            factor, shift = BOX_FACTOR * 2 ** rng.uniform(0, 1), rng.uniform(-0.2, 0.2, 2)
+        box = enlarged_box(one.box, labels.shape, factor, shift)
+        wide = round(self.size * RESIZE_FACTOR)
         top, left = rng.integers(wide - self.size + 1, size=2)
         part = (slice(top, top + self.size), slice(left, left + self.size))
         image, labels = cut(image, box, wide)[:, *part], cut_labels(labels, box, wide)[part]
@@ -174,14 +174,14 @@ class ObjectCrops(Dataset):
         return np.ascontiguousarray(image), np.ascontiguousarray(labels)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """All of them, as their numbers draw them: images, and what stands beside them."""
+        """Stack all crops, each drawn by its own number: images, and labels or classes."""
         images, others = zip(*(self[i] for i in range(len(self))), strict=True)
         return np.stack(images), np.stack(others)
 
 
 class NamedCrops(ObjectCrops):
-    """The same, with the class of the object in the middle in place of the labels."""
+    """Crops around objects, each with the class of its object in place of labels."""
 
     def draw(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Crop i, and its class."""
+        """Draw crop i, and give the class of its object."""
         return super().draw(i, rng)[0], np.array(self.found[i].label)

@@ -30,11 +30,11 @@ from minidl.errors import ArgumentError, ShapeError, message
 from minidl.tensor import Tensor, as_tensor
 
 Model = Callable[[Tensor], Tensor]
-"""(1, C, H, W) -> (1, O, I, J)."""
+"""A function of an image, (1, C, H, W) -> (1, O, I, J)."""
 
 
 class Tile(NamedTuple):
-    """One step of ``overlap_tiles``: the scores (O, h, w) of a window of the image."""
+    """The scores (O, h, w) of a window of the image."""
 
     rows: slice
     columns: slice
@@ -50,7 +50,7 @@ def overlap_tiles(
     step: int | tuple[int, int] | None = None,
     device: str = "cpu",
 ) -> Iterator[Tile]:
-    """The model's scores of an image, tile by tile; together the tiles cover each pixel once.
+    """Score an image tile by tile; together the tiles cover each pixel once.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def overlap_tiles(
     border : int or (int, int)
         Pixels that each tile's input reaches further at each side: 92.
     stride : int
-        Of the network, the product of its poolings' strides: 16.
+        Stride of the network, the product of its poolings' strides: 16.
     step : int or (int, int), optional
-        From tile to tile, in pixels. Default: the largest multiple of ``stride`` within ``output``.
+        Pixels from tile to tile. Default: the largest multiple of ``stride`` within ``output``.
     device : {"cpu", "cuda"}
         Where the model is.
 
@@ -121,7 +121,7 @@ def _tiles(
 
 
 def overlap_tile(model: Model, image: np.ndarray, *args: Any, **settings: Any) -> np.ndarray:
-    """The scores of a whole image, (C, H, W) -> (O, H, W); arguments as ``overlap_tiles``."""
+    """Score a whole image by ``overlap_tiles``, with its arguments: (C, H, W) -> (O, H, W)."""
     whole: np.ndarray | None = None
     for rows, columns, scores in overlap_tiles(model, image, *args, **settings):
         if whole is None:
@@ -132,7 +132,7 @@ def overlap_tile(model: Model, image: np.ndarray, *args: Any, **settings: Any) -
 
 
 def mirrored_places(start: int, count: int, size: int) -> np.ndarray:
-    """Where to read ``count`` pixels from ``start`` on, in a row of ``size`` between two mirrors.
+    """Indices of ``count`` pixels from ``start`` on, in a row of ``size`` between two mirrors.
 
     The edge pixels are the mirrors and are not repeated, as in ``numpy.pad(mode="reflect")``:
 
@@ -148,7 +148,7 @@ def mirrored_places(start: int, count: int, size: int) -> np.ndarray:
 
 
 def _read(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The pixels at these rows and columns; of a file in memory, no others are touched."""
+    """Read the pixels at these rows and columns, and none outside their range."""
     top, left = rows.min(), columns.min()
     part = np.asarray(image[:, top : rows.max() + 1, left : columns.max() + 1])
     return np.ascontiguousarray(part[:, (rows - top)[:, None], columns - left])
@@ -170,7 +170,7 @@ def _middle(scores: Tensor, outputs: tuple[int, int]) -> np.ndarray:
 
 
 def mirrored_mean(model: Model) -> Model:
-    """A model that answers with the mean over four mirrorings: none, left-right, up-down, both."""
+    """Make a model that answers with the mean over four mirrorings: none, across, down, both."""
 
     def mean(x: Tensor) -> Tensor:
         x = as_tensor(x)

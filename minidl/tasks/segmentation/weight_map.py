@@ -22,12 +22,12 @@ from minidl.errors import ArgumentError, ShapeError, message
 from minidl.tasks.segmentation.distance import two_nearest
 from minidl.tasks.segmentation.labels import label_array
 
-INVISIBLE = 15.0
-"""Sums of distances from so many sigmas on: exp(-15^2 / 2) is 0 in float32."""
+REACH = 15.0
+"""Sigmas from which on the border term is nothing: exp(-15^2 / 2) is 0 in float32."""
 
 
 def separate_touching(instances: Any) -> np.ndarray:
-    """Cells that touch, at a side or at a corner, are parted by a line of background.
+    """Part cells that touch, at a side or at a corner, by a line of background.
 
     (H, W) integers -> (H, W) int64
 
@@ -54,7 +54,7 @@ def border_weight_map(
     sigma: float = 5.0,
     background_only: bool = True,
 ) -> np.ndarray:
-    """The weight of each pixel, (H, W) integers -> (H, W) float32.
+    """Compute the weight w of each pixel: (H, W) integers -> (H, W) float32.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def border_weight_map(
     w0 : float
         The weight that is added where two cells are 0 pixels apart.
     sigma : float
-        In pixels.
+        Decay of the border term, in pixels.
     background_only : bool
         Whether cells' own pixels go without the border term.
 
@@ -85,7 +85,7 @@ def border_weight_map(
             )
         )
     cells = labels != 0
-    nearest, second = two_nearest(labels, limit=INVISIBLE * sigma)
+    nearest, second = two_nearest(labels, limit=REACH * sigma)
     border = w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2))
     if background_only:
         border = np.where(cells, 0.0, border)

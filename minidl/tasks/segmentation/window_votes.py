@@ -22,7 +22,7 @@ from minidl.tensor import Tensor
 def square_windows(
     shape: tuple[int, int], shares: Sequence[float] = (0.7, 0.45, 0.3), least: int = 0
 ) -> list[Box]:
-    """Square boxes of several sizes over an image (H, W), half a side apart at most.
+    """Cover an image (H, W) by square boxes of several sizes, half a side apart at most.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def square_windows(
 def largest_scores(
     scores: Callable[[np.ndarray], np.ndarray], image: np.ndarray, boxes: Sequence[Box], size: int
 ) -> np.ndarray:
-    """Each pixel's largest score of each class, over all boxes and zero: (classes, H, W).
+    """Take each pixel's largest score of each class over all boxes, and zero: (classes, H, W).
 
     Parameters
     ----------

@@ -18,29 +18,31 @@ from minidl.nn.conversion import beside
 from minidl.tasks.units.projection import RULES, Strongest, project, strongest
 
 
-class Found(NamedTuple):
-    """Of one layer: some of its units, and the images that excite each most."""
+class SelectiveUnits(NamedTuple):
+    """Some units of a layer, and the images that excite each most."""
 
     layer: str
     units: list[int]
     best: Strongest
 
 
-def telling_units(vgg: VGG, images: np.ndarray, layer: str, count: int) -> Found:
-    """The units that single out nine images most clearly, and these images.
+def selective_units(vgg: VGG, images: np.ndarray, layer: str, count: int) -> SelectiveUnits:
+    """Find the units that single out nine images most clearly, and these images.
 
-    By the mean of the nine largest activations over the mean of all images' largest.
+    Selectivity is the mean of the nine largest activations over the mean of all images' largest.
     """
     found = strongest(vgg, images, layer, count=len(images))
     mean, ninth = found.activation.mean(1), found.activation[:, :9].min(1)
     lead = np.where(ninth > 0, found.activation[:, :9].mean(1) / np.maximum(mean, 1e-12), 0)
     units = np.argsort(-lead, kind="stable")[:count]
-    return Found(layer, [int(u) for u in units], Strongest(*(part[units, :9] for part in found)))
+    best = Strongest(*(part[units, :9] for part in found))
+    return SelectiveUnits(layer, [int(u) for u in units], best)
 
 
-def activation_lost(vgg: VGG, images: np.ndarray, found: Found, share: float, seed: int
-                    ) -> dict[str, float]:
-    """How much of its activation a unit loses, by each way; the mean over units and images.
+def activation_lost(
+    vgg: VGG, images: np.ndarray, found: SelectiveUnits, share: float, seed: int
+) -> dict[str, float]:
+    """Measure the share of activation lost, for each kind of map: means over units and images.
 
     Parameters
     ----------
@@ -48,12 +50,12 @@ def activation_lost(vgg: VGG, images: np.ndarray, found: Found, share: float, se
         In evaluation mode.
     images : array, shape (N, 3, H, W)
         As the network expects them.
-    found : Found
-        Of these images.
+    found : SelectiveUnits
+        Units, and the strongest of these images.
     share : float
-        Of the pixels in a unit's box that are painted over, with the mean of all images.
+        Share of the pixels in a unit's box that are painted over, with the mean of all images.
     seed : int
-        Of the random pixels.
+        Seed of the random pixels.
     """
     rng, grey = np.random.default_rng(seed), images.mean((0, 2, 3), dtype=float)[:, None, None]
     lost: dict[str, list[np.ndarray]] = {}
@@ -61,22 +63,22 @@ def activation_lost(vgg: VGG, images: np.ndarray, found: Found, share: float, se
         numbers, activations, places = (part[rows[1] > 0] for part in rows)
         if not len(numbers):
             continue  # a unit that is never active
-        maps, boxes = pointers(vgg, images[numbers], found.layer, unit, places, rng)
+        maps, boxes = saliency_maps(vgg, images[numbers], found.layer, unit, places, rng)
         for name, strengths in maps.items():
             pairs = zip(strengths, boxes, strict=True)
             masks = np.stack([strongest_pixels(*pair, share) for pair in pairs])
             painted = np.where(masks[:, None], grey, images[numbers]).astype(np.float32)
-            after = _maps(vgg, painted, found.layer)
+            after = _activations(vgg, painted, found.layer)
             after = after[np.arange(len(numbers)), unit, places[:, 0], places[:, 1]]
             lost.setdefault(name, []).append(1 - after / activations)
     return {name: float(np.mean(np.concatenate(values))) for name, values in lost.items()}
 
 
-def pointers(
+def saliency_maps(
     vgg: VGG, images: np.ndarray, layer: str, unit: int, places: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """By each way, how much every pixel is pointed at, (N, H, W); and the boxes (N, 4)."""
+    """Map how much each pixel matters, (N, H, W) for each kind of map; and the boxes (N, 4)."""
     others = rivals(vgg, images, layer, unit, places)
     seen = {rule: project(vgg, images, layer, unit, rule, places) for rule in RULES}
     boxes = seen["deconvnet"].box
@@ -92,14 +94,15 @@ def pointers(
 
 
 def rivals(vgg: VGG, images: np.ndarray, layer: str, unit: int, places: np.ndarray) -> list[int]:
-    """In each image the other unit that is most active at the same place."""
-    there = _maps(vgg, images, layer)[np.arange(len(images)), :, places[:, 0], places[:, 1]]
+    """Find in each image the other unit that is most active at the same place."""
+    maps = _activations(vgg, images, layer)
+    there = maps[np.arange(len(images)), :, places[:, 0], places[:, 1]]
     there[:, unit] = -np.inf
     return [int(u) for u in there.argmax(1)]
 
 
 def strongest_pixels(strength: np.ndarray, box: np.ndarray, share: float) -> np.ndarray:
-    """The share of a box's pixels that is pointed at most: (H, W) -> (H, W) bool.
+    """Mark the share of a box's pixels that matters most: (H, W) -> (H, W) bool.
 
     >>> strongest_pixels(np.array([[9, 1, 2], [9, 3, 4]]), np.array([0, 1, 2, 3]), 0.5).tolist()
     [[False, False, False], [False, True, True]]
@@ -113,6 +116,6 @@ def strongest_pixels(strength: np.ndarray, box: np.ndarray, share: float) -> np.
     return mask
 
 
-def _maps(vgg: VGG, images: np.ndarray, layer: str) -> np.ndarray:
+def _activations(vgg: VGG, images: np.ndarray, layer: str) -> np.ndarray:
     with no_grad():
         return vgg.taps(beside(vgg, images), [layer])[layer].numpy()

@@ -47,24 +47,24 @@ class Projection(NamedTuple):
     """One activation of each image, brought down to its pixels."""
 
     pixels: Tensor
-    """(N, 3, H, W), on the device of the network."""
+    """The projections, (N, 3, H, W), on the device of the network."""
     activation: np.ndarray
-    """(N,)"""
+    """The activations that are projected, (N,)."""
     place: np.ndarray
-    """(N, 2), the row and the column of the activation in its map."""
+    """Row and column of the activation in its map, (N, 2)."""
     box: np.ndarray
-    """(N, 4), the receptive field: first row and column, and those behind the last."""
+    """The receptive field, (N, 4): first row and column, and those behind the last."""
 
 
 class Strongest(NamedTuple):
-    """Of some units, the images that excite them most; the strongest first."""
+    """The images that excite each of some units most, the strongest first."""
 
     image: np.ndarray
-    """(units, count), the images' numbers."""
+    """Numbers of the images, (units, count)."""
     activation: np.ndarray
-    """(units, count)"""
+    """Largest activation in each image, (units, count)."""
     place: np.ndarray
-    """(units, count, 2), where in its map."""
+    """Row and column of that activation in its map, (units, count, 2)."""
 
 
 def project(
@@ -140,7 +140,7 @@ def strongest(
     count: int = 9,
     batch: int = 32,
 ) -> Strongest:
-    """The images of a set that excite each unit most, each image counted once.
+    """Find the images of a set that excite each unit most, each image counted once.
 
     Parameters
     ----------
@@ -183,15 +183,15 @@ def strongest(
             places.append(np.stack(np.divmod(where, top.shape[3]), -1))
             numbers.append(np.broadcast_to(first + np.arange(len(x)), where.shape))
             # Only the winners so far are kept: memory does not grow with the set.
-            found = (np.concatenate(part, 1) for part in (numbers, values, places))
-            numbers, values, places = ([part] for part in _best(*found, count))
+            number, value, place = (np.concatenate(part, 1) for part in (numbers, values, places))
+            numbers, values, places = ([part] for part in _best(number, value, place, count))
     return Strongest(numbers[0], values[0], places[0])
 
 
 def _best(
     number: np.ndarray, value: np.ndarray, place: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The largest values along axis 1; of equal ones, the earlier image."""
+    """Keep the largest values along axis 1; of equal ones, the earlier image."""
     order = np.argsort(-value, axis=1, kind="stable")[:, :count]
     return (
         np.take_along_axis(number, order, 1),
@@ -209,11 +209,11 @@ def _slice(images: Any, first: int, stop: int) -> Any:
 # --- up and down ---
 
 Step = tuple[nn.Module, Tensor, Tensor | None]
-"""A layer, what it received, and the switches if it is a max-pool."""
+"""A layer, its input, and its switches if it is a max-pool."""
 
 
 def _up(who: str, vgg: VGG, x: Tensor, layer: str) -> tuple[list[Step], Tensor]:
-    """All steps up to the layer, and what it puts out."""
+    """Bring images up to a layer: all steps, and the layer's output."""
     names = vgg.layer_names[: len(vgg.features)]
     if layer not in names:
         raise ArgumentError(
@@ -247,7 +247,7 @@ def _up(who: str, vgg: VGG, x: Tensor, layer: str) -> tuple[list[Step], Tensor]:
 
 
 def _down(steps: Sequence[Step], signal: Tensor, rule: str) -> Tensor:
-    """The signal at the pixels."""
+    """Bring a signal down to the pixels."""
     for module, x, switches in reversed(steps):
         if isinstance(module, nn.MaxPool2d):
             signal = F.max_unpool2d(
@@ -268,14 +268,14 @@ def _down(steps: Sequence[Step], signal: Tensor, rule: str) -> Tensor:
 
 
 def _rectified(signal: Tensor, x: Tensor, rule: str) -> Tensor:
-    """What a ReLU, whose input was x, lets through on the way down."""
+    """Bring a signal down through a ReLU, whose input was x."""
     if rule != "gradient":
         signal = F.relu(signal)
     return signal if rule == "deconvnet" else F.where(x > 0, signal, 0.0)
 
 
 def _scale(norm: nn.BatchNorm2d) -> Tensor:
-    """What batch norm multiplies each channel by in evaluation mode, (1, C, 1, 1)."""
+    """The factor of each channel in a batch norm in evaluation mode, (1, C, 1, 1)."""
     assert norm.running_var is not None
     scale = 1 / F.sqrt(norm.running_var + norm.eps)
     if norm.weight is not None:
@@ -284,7 +284,7 @@ def _scale(norm: nn.BatchNorm2d) -> Tensor:
 
 
 def _boxes(steps: Sequence[Step], places: np.ndarray) -> np.ndarray:
-    """The pixels that each place can see, (N, 4): from the layer down, window by window."""
+    """Find the box of pixels that each place sees, (N, 4): from the layer down, by windows."""
     low, high = places, places + 1
     for module, x, _ in reversed(steps):
         if not isinstance(module, (nn.Conv2d, nn.MaxPool2d)):
@@ -303,7 +303,7 @@ def _boxes(steps: Sequence[Step], places: np.ndarray) -> np.ndarray:
 
 
 def _checked(who: str, vgg: VGG, images: Any) -> Tensor:
-    """The images, beside the weights."""
+    """Check images, and put them on the device of the weights."""
     x = as_tensor(images)
     if x.ndim != 4 or x.shape[1] != 3:
         raise ShapeError(
@@ -323,7 +323,7 @@ def _check_unit(who: str, top: Tensor, layer: str, unit: int) -> None:
 
 
 def _places(place: Any, flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(N, 2): those that were asked for, or the strongest of each image."""
+    """Check the places asked for, or find the strongest of each image: (N, 2)."""
     if place is None:
         return np.stack(np.divmod(flat.argmax(1), shape[3]), 1)
     given = np.asarray(place)

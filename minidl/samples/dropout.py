@@ -1,17 +1,16 @@
-"""Samples of dropout (its numbers fixed by a seed) and embedding."""
+"""Samples of dropout, its random numbers fixed by a seed."""
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
 from minidl import random
 from minidl.samples import Sample
 
-WORDS = np.array([[1, 4, 1], [0, 3, 3]])
 
+def _seeded(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Draw the same random numbers at every call, and leave the generator as it was."""
 
-def _seeded(function):
-    """The call with the same random numbers every time; the generator is left as it was."""
-
-    def call(F, x):
+    def call(F: Any, x: Any) -> Any:
         state = random.get_state()
         random.manual_seed(1)
         try:
@@ -29,7 +28,4 @@ SAMPLES = [
            [(3, 4)]),
     Sample("dropout2d", "training", _seeded(lambda F, x: F.dropout2d(x, 0.5) ** 2), [(3, 4, 2, 2)],
            torch=False),
-    Sample("embedding", "", lambda F, w: F.embedding(F.as_tensor(WORDS), w) ** 2, [(5, 3)]),
-    Sample("embedding", "padding_idx",
-           lambda F, w: F.embedding(F.as_tensor(WORDS), w, padding_idx=2) ** 2, [(5, 3)]),
 ]

@@ -1,25 +1,18 @@
 """Chairs of eight styles, built of flat-sided solids; what a style leaves open is drawn.
 
-Metres; x to one side, y to the front, z up, and the floor at z = 0. Two kinds of solids are
-nearly all there is:
-
-    post   between two places, its sections horizontal: legs, seats, backs that lean, discs
-    beam   between two places, its sections square to its length: rails, tubes, spindles
-
-A section is a rectangle or, of more than four sides, close to an ellipse.
+Metres; x to one side, y to the front, z up, and the floor at z = 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
+from minidl.data.drawn.solids import Colour, Solid, arc, beam, cushion, post
+
 Rng = np.random.Generator
-Colour = np.ndarray
-Place = Sequence[float] | np.ndarray
 
 WOODS = np.array([
     (0.72, 0.50, 0.28), (0.45, 0.26, 0.14), (0.85, 0.69, 0.46), (0.32, 0.19, 0.12),
@@ -31,110 +24,19 @@ FABRICS = np.array([
     (0.80, 0.74, 0.62), (0.15, 0.15, 0.17), (0.50, 0.30, 0.20),
 ])
 METALS = np.array([(0.62, 0.64, 0.67), (0.16, 0.16, 0.18), (0.80, 0.81, 0.83)])
+"""Colours of the materials, RGB in [0, 1]."""
 ROUND = 14
-"""Sides of what is to look round."""
-
-
-class Solid(NamedTuple):
-    """A convex body: the points x with normals @ x <= offsets."""
-
-    corners: np.ndarray
-    """(V, 3)"""
-    normals: np.ndarray
-    """(F, 3), of length 1, pointing outwards."""
-    offsets: np.ndarray
-    """(F,)"""
-    colour: Colour
-
-
-def hull(low: np.ndarray, high: np.ndarray, colour: Colour) -> Solid:
-    """The solid between two parallel polygons (K, 3) whose sides are parallel too."""
-    corners = np.concatenate([low, high])
-    along = np.roll(low, -1, 0) - low
-    sides = np.cross(along, high - low)
-    cap = np.cross(along[0], along[1])
-    normals = np.concatenate([sides, [cap, cap]])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    on_face = np.concatenate([low, [low[0], high[0]]])
-    # Whichever way round the polygons run, the middle is inside.
-    outwards = np.einsum("fi,fi->f", normals, on_face - corners.mean(0))
-    normals *= np.where(outwards < 0, -1.0, 1.0)[:, None]
-    return Solid(corners, normals, np.einsum("fi,fi->f", normals, on_face), colour)
-
-
-def section(sides: int) -> np.ndarray:
-    """The outline of a section, (sides, 2), as wide as from -1 to 1."""
-    if sides == 4:
-        return np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)], float)
-    turns = 2 * np.pi * (np.arange(sides) + 0.5) / sides
-    return np.stack([np.cos(turns), np.sin(turns)], 1)
-
-
-def post(
-    a: Place, b: Place, half: Place, colour: Colour, top: Place | None = None, sides: int = 4
-) -> Solid:
-    """From a up to b; half the sections' width and depth at a, and at b if that differs."""
-    outline = section(sides)
-    ends = [
-        np.concatenate([place[:2] + outline * size, np.full((sides, 1), place[2])], 1)
-        for place, size in ((np.asarray(a), np.asarray(half)),
-                            (np.asarray(b), np.asarray(half if top is None else top)))
-    ]
-    return hull(ends[0], ends[1], colour)
-
-
-def beam(a: Place, b: Place, half: Place, colour: Colour, sides: int = 4) -> Solid:
-    """From a to b; half the section's thickness sideways, and across (upwards in a rail)."""
-    start, end = np.asarray(a, float), np.asarray(b, float)
-    ahead = (end - start) / np.linalg.norm(end - start)
-    side = np.cross(ahead, (0, 0, 1) if abs(ahead[2]) < 0.9 else (0, 1, 0))
-    side /= np.linalg.norm(side)
-    outline = section(sides) * half
-    offset = outline[:, :1] * side + outline[:, 1:] * np.cross(side, ahead)
-    return hull(start + offset, end + offset, colour)
-
-
-def arc(
-    radius: float, turns: np.ndarray, z: tuple[float, float], thick: float, colour: Colour,
-    lean: float = 0.0, y: float = 0.0,
-) -> list[Solid]:
-    """An upright shell around (0, y), of flat pieces between angles from the back."""
-    pieces = []
-    for left, right in pairwise(turns):
-        ends = []
-        for height, r in ((z[0], radius), (z[1], radius + lean)):
-            loop = [(left, r), (right, r), (right, r + thick), (left, r + thick)]
-            ends.append(np.array([
-                (reach * np.sin(turn), y - reach * np.cos(turn), height) for turn, reach in loop
-            ]))
-        pieces.append(hull(ends[0], ends[1], colour))
-    return pieces
+"""Number of sides of a section that is to look round."""
 
 
 def pick(rng: Rng, colours: np.ndarray) -> Colour:
-    """One of these colours, nearly."""
+    """One of these colours, a little changed."""
     chosen = colours[rng.integers(len(colours))]
     return np.clip(chosen * rng.uniform(0.85, 1.15) + rng.normal(0, 0.02, 3), 0.04, 0.95)
 
 
-def cushion(width: float, depth: float, z: float, thick: float, colour: Colour,
-            y: float = 0.0) -> list[Solid]:
-    """A flat pillow, half ``width`` and ``depth``, whose edge is rounded by a slope."""
-    soft = 0.4 * thick
-    edge = (width, depth)
-    inner = (width - soft, depth - soft)
-    middle = z + thick - soft
-    return [
-        post((0, y, z), (0, y, middle), edge, colour),
-        post((0, y, middle), (0, y, z + thick), edge, colour, inner),
-    ]
-
-
-# --- styles: each draws one chair ---
-
-
 def dining(rng: Rng) -> list[Solid]:
-    """Four legs, the hind ones going up into a back with rungs, slats or a panel."""
+    """A dining chair: four legs, the hind ones rising into a back of rungs, slats or a panel."""
     wood, width, depth = pick(rng, WOODS), rng.uniform(0.20, 0.25), rng.uniform(0.19, 0.23)
     seat, top, lean = rng.uniform(0.42, 0.47), rng.uniform(0.82, 1.08), rng.uniform(0.03, 0.12)
     leg, foot = rng.uniform(0.017, 0.026), rng.uniform(0.6, 1.0)
@@ -180,7 +82,7 @@ def dining(rng: Rng) -> list[Solid]:
 
 
 def windsor(rng: Rng) -> list[Solid]:
-    """Splayed turned legs, a rounded seat, and a bow filled with thin spindles."""
+    """A Windsor chair: splayed turned legs, a rounded seat, a bow filled with thin spindles."""
     wood, width = pick(rng, WOODS), rng.uniform(0.21, 0.24)
     seat, rise, splay = rng.uniform(0.42, 0.46), rng.uniform(0.42, 0.6), rng.uniform(0.04, 0.09)
     parts = [post((0, 0, seat), (0, 0, seat + 0.035), (width,) * 2, wood, (width + 0.02,) * 2,
@@ -208,7 +110,7 @@ def windsor(rng: Rng) -> list[Solid]:
 
 
 def stool(rng: Rng) -> list[Solid]:
-    """Three or four legs, a round seat, and a ring to put the feet on; no back."""
+    """A stool: three or four legs, a round seat, and a ring to put the feet on; no back."""
     wood, seat = pick(rng, WOODS), rng.uniform(0.44, 0.78)
     radius, splay = rng.uniform(0.16, 0.20), rng.uniform(0.02, 0.10)
     cover = pick(rng, FABRICS) if rng.random() < 0.6 else wood
@@ -232,7 +134,7 @@ def stool(rng: Rng) -> list[Solid]:
 
 
 def armchair(rng: Rng) -> list[Solid]:
-    """Upholstered all over, on short feet."""
+    """An armchair, upholstered all over, on short feet."""
     cover, wood = pick(rng, FABRICS), pick(rng, WOODS)
     width, depth = rng.uniform(0.27, 0.34), rng.uniform(0.32, 0.38)
     feet, seat = rng.uniform(0.06, 0.14), rng.uniform(0.27, 0.31)
@@ -290,7 +192,7 @@ def swivel(rng: Rng) -> list[Solid]:
 
 
 def bench(rng: Rng) -> list[Solid]:
-    """Wide, of boards on two side frames, as in a park."""
+    """A wide bench of boards on two side frames, as in a park."""
     wood = pick(rng, WOODS)
     frame = pick(rng, METALS) if rng.random() < 0.5 else wood
     width, depth, seat = rng.uniform(0.42, 0.68), rng.uniform(0.2, 0.24), rng.uniform(0.4, 0.45)
@@ -318,7 +220,7 @@ def bench(rng: Rng) -> list[Solid]:
 
 
 def cantilever(rng: Rng) -> list[Solid]:
-    """A bent steel tube: runners on the floor, up in front, back under the seat, up again."""
+    """A chair of bent steel tube: runners on the floor, up in front, back under the seat, up."""
     metal, cover = pick(rng, METALS), pick(rng, FABRICS)
     width, depth = rng.uniform(0.21, 0.25), rng.uniform(0.21, 0.25)
     seat, top, lean = rng.uniform(0.42, 0.46), rng.uniform(0.78, 0.95), rng.uniform(0.05, 0.12)
@@ -348,7 +250,7 @@ def cantilever(rng: Rng) -> list[Solid]:
 
 
 def tulip(rng: Rng) -> list[Solid]:
-    """One foot like a trumpet, and a shell that holds a round pillow."""
+    """A tulip chair: one foot like a trumpet, and a shell that holds a round pillow."""
     shell = pick(rng, WOODS[-2:] if rng.random() < 0.6 else FABRICS)
     cover = pick(rng, FABRICS)
     seat, radius, foot = rng.uniform(0.4, 0.46), rng.uniform(0.2, 0.24), rng.uniform(0.2, 0.25)
