@@ -26,7 +26,7 @@ from weakref import ref
 
 from minidl.compute.arrays import Array, xp_of
 from minidl.errors import DeviceError, GradientError, ShapeError, message
-from minidl.tensor import Tensor, as_tensor
+from minidl.tensor import Tensor, as_tensor, match
 
 OUT = -1
 """The number of an Op's own output among the numbers of its inputs."""
@@ -132,17 +132,23 @@ class Op:
 
     rule: ClassVar[str] = "vjp"
     """Prefix of the methods that hold the derivative, one per input."""
+    matched: ClassVar[bool] = False
+    """Whether the inputs are combined element by element, and numbers among them take a dtype."""
 
     inputs: ClassVar[tuple[str, ...]] = ()
+    rules: ClassVar[dict[int, str]] = {}
+    """The method that holds the derivative by each input, where there is one."""
     wants: ClassVar[dict[int, tuple[int, ...]]] = {}
+    """The inputs (or OUT) that each of these methods asks for."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.inputs = tuple(inspect.signature(cls.forward).parameters)[1:]
-        cls.wants = {}
+        cls.rules, cls.wants = {}, {}
         for i, name in enumerate(cls.inputs):
             derivative = getattr(cls, f"{cls.rule}_{name}", None)
             if derivative is not None:
+                cls.rules[i] = f"{cls.rule}_{name}"
                 asked = (p for p in inspect.signature(derivative).parameters)
                 cls.wants[i] = tuple(
                     OUT if p == "out" else cls.inputs.index(p)
@@ -167,8 +173,7 @@ class Op:
         """Return the gradient of input ``i`` from the output's gradient; None if it is zero."""
         if i not in self.wants:
             return None
-        rule = getattr(self, f"{self.rule}_{self.inputs[i]}")
-        return rule(grad, *map(node.value, self.wants[i]))
+        return getattr(self, self.rules[i])(grad, *map(node.value, self.wants[i]))
 
     # The next method and the walk back are the engine's inner loops: every op of every training
     # step passes through them, so they call few functions and are loops where one would expect
@@ -178,7 +183,7 @@ class Op:
         arrays: list[Array] = []
         parents: list[Node | None] = []
         wanted = False
-        for value in inputs:
+        for value in match(*inputs) if self.matched and len(inputs) > 1 else inputs:
             tensor = value if isinstance(value, Tensor) else as_tensor(value)
             arrays.append(tensor.data)
             parents.append(tensor.node)
@@ -242,7 +247,7 @@ def grad(
                         hint="make it with requires_grad=True, outside no_grad.")
             )
     targets = {x.node for x in sources if x.node is not None}
-    roots = _seed(outputs, grad_outputs)
+    roots = _starts(outputs, grad_outputs)
     found: dict[Node, Tensor] = {}
 
     def collect(node: Node, gradient: Tensor) -> None:
@@ -271,15 +276,17 @@ def backward(outputs: Tensor, gradient: Any = None, create_graph: bool = False) 
             leaf.grad = leaf.grad + arrived
         elif create_graph:
             leaf.grad = arrived
-        else:  # a copy, because a gradient may share its memory; in the leaf's own layout
+        elif arrived.data.strides == leaf.data.strides:
+            leaf.grad = Tensor(arrived.data.copy("K"))  # as a gradient may share its memory
+        else:  # in the leaf's own layout
             copy = xp_of(arrived.data).empty_like(leaf.data)
             copy[...] = arrived.data
             leaf.grad = Tensor(copy)
 
-    _walk(_seed(outputs, gradient), None, create_graph, deposit)
+    _walk([_start(outputs, gradient)], None, create_graph, deposit)
 
 
-def _seed(outputs: Tensor | Sequence[Tensor], grad_outputs: Any) -> list[tuple[Node, Tensor]]:
+def _starts(outputs: Tensor | Sequence[Tensor], grad_outputs: Any) -> list[tuple[Node, Tensor]]:
     """Pair each output's Node with the gradient that the walk starts from."""
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     weights = (
@@ -293,29 +300,28 @@ def _seed(outputs: Tensor | Sequence[Tensor], grad_outputs: Any) -> list[tuple[N
         raise GradientError(
             f"grad: received {len(ends)} outputs and {len(weights)} grad_outputs"
         )
-    seeds = []
-    for y, weight in zip(ends, weights, strict=True):
-        if y.node is None:
-            raise GradientError(
-                message("backward: this output does not depend on anything that requires a "
-                        "gradient",
-                        hint="make an input with requires_grad=True, outside no_grad.")
-            )
-        if weight is None and y.size != 1:
-            raise GradientError(
-                message(f"backward: the output has shape {y.shape}, so its gradient is not one "
-                        "number",
-                        hint="reduce it (.sum() or .mean()) or pass the weights of its elements "
-                        "as `grad` (or `grad_outputs`).")
-            )
-        start = Tensor(xp_of(y.data).ones_like(y.data)) if weight is None else as_tensor(weight)
-        if start.shape != y.shape:
-            raise ShapeError(
-                message("backward: a gradient must have the shape of its output",
-                        f"the output has shape {y.shape}, the gradient {start.shape}")
-            )
-        seeds.append((y.node, start if start.dtype == y.dtype else start.astype(y.dtype)))
-    return seeds
+    return [_start(y, weight) for y, weight in zip(ends, weights, strict=True)]
+
+
+def _start(y: Tensor, weight: Any) -> tuple[Node, Tensor]:
+    if y.node is None:
+        raise GradientError(
+            message("backward: this output does not depend on anything that requires a gradient",
+                    hint="make an input with requires_grad=True, outside no_grad.")
+        )
+    if weight is None and y.size != 1:
+        raise GradientError(
+            message(f"backward: the output has shape {y.shape}, so its gradient is not one number",
+                    hint="reduce it (.sum() or .mean()) or pass the weights of its elements "
+                    "as `grad` (or `grad_outputs`).")
+        )
+    start = Tensor(xp_of(y.data).ones_like(y.data)) if weight is None else as_tensor(weight)
+    if start.data.shape != y.data.shape:
+        raise ShapeError(
+            message("backward: a gradient must have the shape of its output",
+                    f"the output has shape {y.shape}, the gradient {start.shape}")
+        )
+    return y.node, start if start.data.dtype == y.data.dtype else start.astype(y.dtype)
 
 
 def _paths_to(targets: set[Node], roots: list[Node]) -> set[Node]:
@@ -362,7 +368,7 @@ def _walk(
                 return
             node = heapq.heappop(heap)[2]
             gradient = arrived.pop(node)
-            for hook in tuple(node.hooks):
+            for hook in tuple(node.hooks) if node.hooks else ():
                 replacement = hook(gradient)
                 gradient = gradient if replacement is None else replacement
             if node.op is None or useful is not None:  # what ``backward`` visits are the leaves

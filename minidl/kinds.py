@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from minidl.autograd import Node, Op
 from minidl.compute.arrays import Array, xp_of
-from minidl.tensor import Tensor, match
+from minidl.tensor import Tensor
 
 
 class Linear(Op):
@@ -117,16 +117,14 @@ class Pointwise(Op):
     """
 
     rule: ClassVar[str] = "slope"
-
-    def __call__(self, *inputs: Any) -> Tensor:
-        return Op.__call__(self, *match(*inputs))
+    matched: ClassVar[bool] = True
 
     def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor | None:
         if i not in self.wants:
             return None
         parent = node.parents[i]
         assert parent is not None
-        slope = getattr(self, f"slope_{self.inputs[i]}")(*map(node.value, self.wants[i]))
+        slope = getattr(self, self.rules[i])(*map(node.value, self.wants[i]))
         steep = grad if isinstance(slope, int) and slope == 1 else grad * slope
         return steep if steep.data.shape == parent.shape else sum_to(steep, parent.shape)
 
@@ -171,9 +169,10 @@ class Corner(Op):
     def __init__(self, form: Bilinear, letter: str):
         self.form, self.letter = form, letter
         self.operands = form.others[letter]
+        self.compute = getattr(form, f"corner_{letter}")
 
     def forward(self, first: Array, second: Array) -> Array:
-        return getattr(self.form, f"corner_{self.letter}")(first, second)
+        return self.compute(first, second)
 
     @property
     def name(self) -> str:

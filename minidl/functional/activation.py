@@ -16,10 +16,10 @@ from minidl.tensor import Tensor
 
 class Relu(Pointwise):
     def forward(self, x: Array) -> Array:
-        return xp_of(x).maximum(x, x.dtype.type(0))
+        return xp_of(x).maximum(x, 0)
 
     def slope_x(self, out: Tensor) -> Tensor:
-        return out > 0
+        return Tensor(out.data > 0)
 
 
 class LeakyRelu(Pointwise):
