@@ -291,16 +291,17 @@ def finer(net: FCN, stride: int) -> FCN:
     return new
 
 
-def in_batches(net: Any, images: np.ndarray, count: int, device: str) -> list[np.ndarray]:
+def in_batches(net: Any, images: np.ndarray, count: int, device: str, kind: str = "torchvision"
+               ) -> list[np.ndarray]:
     """What a net puts out, batch by batch."""
     with no_grad():
-        return [net(normalise(Tensor(to_device(images[i : i + count], device)))).numpy()
+        return [net(normalise(Tensor(to_device(images[i : i + count], device)), kind)).numpy()
                 for i in range(0, len(images), count)]
 
 
-def answered(net: FCN, images: np.ndarray, device: str) -> np.ndarray:
+def answered(net: FCN, images: np.ndarray, device: str, kind: str = "torchvision") -> np.ndarray:
     """The class of each pixel, (N, 3, H, W) -> (N, H, W)."""
-    return np.concatenate([x.argmax(1) for x in in_batches(net, images, 4, device)])
+    return np.concatenate([x.argmax(1) for x in in_batches(net, images, 4, device, kind)])
 
 
 def most_frequent(labels: np.ndarray) -> np.ndarray:
@@ -383,14 +384,17 @@ def draw_heat(path: Path, net: FCN, image: np.ndarray, device: str) -> None:
 
 RELEASE_RATES = dict(zip(STRIDES, (1e-10, 1e-12, 1e-14), strict=True))
 ITERATIONS = 100_000
+CAFFES = "ilsvrc"
+"""How Caffe's VGG-16, for which these rates are, wants images: BGR bytes minus means."""
 
 
 def paper(args: Any) -> dict[str, Any]:
     """The authors' reference code ("heavy learning", not the article's batches of 20), on VOC 2012.
 
     One image a step at its own size, the loss summed over pixels, momentum 0.99, weight decay
-    5e-4, biases at twice the rate and without decay, 100,000 steps a stage. Unlike theirs: VOC
-    2012's own lists, without SBD's further images, and RGB as torchvision's VGG-16 expects it.
+    5e-4, biases at twice the rate and without decay, 100,000 steps a stage. The rates are for
+    Caffe's VGG-16 and its inputs, BGR bytes minus means. Unlike theirs: VOC 2012's own lists,
+    without SBD's further images.
     """
     width = 1 / 16 if args.dry_run else 1.0
     train, held_out = voc2012(args.data, "train"), voc2012(args.data, "val")
@@ -418,16 +422,15 @@ def paper(args: Any) -> dict[str, Any]:
 
 def summed(net: FCN, batch: tuple[Tensor, Tensor]) -> Tensor:
     """The cross-entropy, added up over all pixels but VOC's void ones."""
-    return pixel_cross_entropy(
-        net(normalise(batch[0])), batch[1], ignore_index=VOC.ignore, normalisation="sum"
-    )
+    scores = net(normalise(batch[0], CAFFES))
+    return pixel_cross_entropy(scores, batch[1], ignore_index=VOC.ignore, normalisation="sum")
 
 
 def scored(net: FCN, dataset: Any, device: str) -> ConfusionMatrix:
     """What of a data set's pixels was called what, image by image at its own size."""
     matrix = ConfusionMatrix(len(VOC), VOC.ignore)
     for image, label in map(dataset.example, range(len(dataset))):
-        matrix.add(answered(net, image[None], device)[0], label)
+        matrix.add(answered(net, image[None], device, CAFFES)[0], label)
     return matrix
 
 
@@ -487,7 +490,7 @@ def main() -> None:
     add_device_argument(parser)
     add_preset_arguments(parser, "VOC 2012: JPEGImages/, SegmentationClass/, ImageSets/")
     parser.add_argument("--vgg", type=Path, metavar="FILE",
-                        help="for --preset paper: torchvision's vgg16 to start from")
+                        help="for --preset paper: Caffe's vgg16 to start from (vgg16-00b39a1b.pth)")
     args = parse_with_preset(parser)
     metrics = paper(args) if args.preset == "paper" else tiny(args)
     print(f"Saved {write_metrics(args.out, metrics)}")

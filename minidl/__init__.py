@@ -12,11 +12,40 @@ __version__ = "0.1.0"
 
 from minidl.tensor import Tensor, as_tensor, tensor  # isort: skip  (everything is built on it)
 
-from minidl import functional, random
-from minidl.autograd import Op, enable_grad, grad, no_grad
+from numpy import float16, float32, float64, int8, int16, int32, int64, uint8
+
+from minidl import functional, methods, random
+from minidl.autograd import (
+    Op,
+    enable_grad,
+    grad,
+    inference_mode,
+    no_grad,
+    set_grad_enabled,
+)
 from minidl.compute.arrays import xp_of
 from minidl.compute.dispatch import use_kernels
-from minidl.creation import arange, full, linspace, ones, ones_like, rand, randn, zeros, zeros_like
+from minidl.creation import (
+    arange,
+    empty,
+    eye,
+    from_dlpack,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    zeros,
+    zeros_like,
+)
+from minidl.derivatives import hessian, hvp, jacobian, jvp, vjp
 from minidl.functional import (
     abs,
     cat,
@@ -52,6 +81,7 @@ from minidl.functional import (
 from minidl.kinds import Bilinear, Linear, Pointwise
 from minidl.random import manual_seed
 
+methods.attach()
 top_folders.make_importable()
 
 ROOMS = (

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser("minidl", description="A deep-learning engine to read.")
     parser.add_argument("--version", action="version", version=f"minidl {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     chosen = None
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
@@ -35,10 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen.add_arguments(command)
     try:
         args = parser.parse_args(given)
-        assert chosen is not None
+        if chosen is None:
+            parser.print_help()
+            return 0
         return chosen.main(args)
     except MinidlError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        lines = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
+        print("\n    ".join(lines), file=sys.stderr)
         return 2
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

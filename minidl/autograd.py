@@ -25,8 +25,10 @@ from typing import Any, ClassVar
 from weakref import ref
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.changes import changed_since, clock
 from minidl.errors import DeviceError, GradientError, ShapeError, message
-from minidl.tensor import Tensor, as_tensor, match
+from minidl.matching import match
+from minidl.tensor import Tensor, as_tensor
 
 OUT = -1
 """The number of an Op's own output among the numbers of its inputs."""
@@ -53,6 +55,14 @@ def enable_grad() -> Any:
     return _set_recording(True)
 
 
+def set_grad_enabled(mode: bool) -> Any:
+    """Leave Nodes or not, inside a ``with`` block or a decorated function."""
+    return _set_recording(bool(mode))
+
+
+inference_mode = no_grad
+
+
 def is_recording() -> bool:
     """Tell whether Ops leave Nodes at the moment."""
     return _recording.get()
@@ -69,19 +79,22 @@ class Node:
         The Node of each input; None where an input wants no gradient.
     kept : dict of int to array
         The inputs, by position, and the output (OUT) that the vjps will need.
+    made : int
+        The number of changes of arrays in place before it; what it keeps must not change after.
     depth : int
         Length of the longest path to a leaf. Parents are always less deep.
     tensor : weak reference or None
         A leaf's Tensor, which receives ``.grad``. Weak, so that no cycle forms.
     """
 
-    __slots__ = ("__weakref__", "depth", "dtype", "hooks", "kept", "op", "parents", "shape",
-                 "tensor")
+    __slots__ = ("__weakref__", "depth", "dtype", "hooks", "kept", "made", "op", "parents",
+                 "shape", "tensor")
 
     def __init__(self, op: Op | None, parents: tuple[Node | None, ...], data: Array):
         self.op = op
         self.parents = parents
         self.kept: dict[int, Array] = {}
+        self.made = clock[0]
         self.depth = 0
         for parent in parents:
             if parent is not None and parent.depth >= self.depth:
@@ -93,7 +106,24 @@ class Node:
 
     def value(self, i: int) -> Tensor:
         """Return the kept input ``i`` (or the output) as a Tensor that is still in the graph."""
-        return Tensor(self.kept[i], self if i == OUT else self.parents[i])
+        array = self.kept[i]
+        if clock[0] != self.made:  # something was changed in place; this array, too?
+            self._check_unchanged(i, array)
+        return Tensor(array, self if i == OUT else self.parents[i])
+
+    def _check_unchanged(self, i: int, array: Array) -> None:
+        by = changed_since(array, self.made)
+        if by:
+            assert self.op is not None
+            which = "the output" if i == OUT else f"input {i}"
+            raise GradientError(
+                message(
+                    f"{self.op.name}: {which}, which the derivative needs, has been changed since",
+                    f"it has shape {array.shape}, and was changed in place by {by}",
+                    hint="walk back (backward, grad) before that, or compute with a copy: "
+                    "x.clone().",
+                )
+            )
 
     def vjp(self, i: int, grad: Tensor) -> Tensor | None:
         """Return the gradient of input ``i``, in that input's own shape and dtype."""
@@ -165,6 +195,9 @@ class Op:
         """Compute the output from the inputs, without changing them."""
         raise NotImplementedError
 
+    def explain(self, arrays: Sequence[Array]) -> None:
+        """Raise a clearer error than NumPy's for arrays that ``forward`` failed on, if it can."""
+
     def keeps(self, i: int) -> tuple[int, ...]:
         """Name the inputs (or OUT) that the vjp of input ``i`` needs, by position."""
         return self.wants.get(i, ())
@@ -190,7 +223,11 @@ class Op:
             wanted = wanted or tensor.node is not None
             if type(tensor.data) is not type(arrays[0]):
                 raise self._scattered(inputs)
-        result = Tensor(self.forward(*arrays))
+        try:
+            result = Tensor(self.forward(*arrays))
+        except ValueError:
+            self.explain(arrays)
+            raise
         if wanted and _recording.get():
             node = result.node = Node(self, tuple(parents), result.data)
             for i, parent in enumerate(parents):
@@ -313,7 +350,7 @@ def _start(y: Tensor, weight: Any) -> tuple[Node, Tensor]:
         raise GradientError(
             message(f"backward: the output has shape {y.shape}, so its gradient is not one number",
                     hint="reduce it (.sum() or .mean()) or pass the weights of its elements "
-                    "as `grad` (or `grad_outputs`).")
+                    "as `gradient` (or `grad_outputs`).")
         )
     start = Tensor(xp_of(y.data).ones_like(y.data)) if weight is None else as_tensor(weight)
     if start.data.shape != y.data.shape:

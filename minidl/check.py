@@ -11,6 +11,7 @@ numbers v, because (J' v) is what one walk back computes:
 
     d <v, f(x)> / d x[i]   =~   <v, f(x + h e_i) - f(x - h e_i)> / 2h
 
+A function of one number is not weighed: the slopes that are told are its own.
 With h = 1e-6 the difference itself is good to about 1e-9 of the function's size,
 so a gradient is called wrong that is off by more than
 
@@ -29,41 +30,84 @@ from minidl.compute.arrays import Array, is_array, to_device
 from minidl.errors import ArgumentError, DtypeError, GradientError, message
 from minidl.kinds import Bilinear, Linear
 from minidl.samples import Sample
-from minidl.tensor import Tensor, as_tensor, tensor
+from minidl.tensor import Tensor, tensor
 
 Function = Callable[..., Any]
 """A function of Tensors that returns a Tensor or a tuple of Tensors."""
 
 
+class Compared(NamedTuple):
+    """The gradient of one input, beside its finite differences, where they differ most."""
+
+    name: str
+    """The input, such as "input 0" or "parameter 'encoder.weight'"."""
+    shape: tuple[int, ...]
+    place: tuple[int, ...] | None
+    """The element at which they differ most; None if there is no element."""
+    by_graph: float
+    by_differences: float
+
+
 class CheckResult(NamedTuple):
-    """The worst distance between a gradient and the finite differences."""
+    """The worst distance between a gradient and the finite differences; printed, a table."""
 
     error: float
     """Largest distance, relative to the largest element of the gradient or 1."""
     elements: int
     """Number of derivatives that were compared."""
+    rows: tuple[Compared, ...] = ()
+    """What was compared, input by input."""
+
+    def __str__(self) -> str:
+        head = ("", "shape", "worst at", "by the graph", "by differences", "off by")
+        cells = [head, *(
+            (r.name, str(r.shape), "-" if r.place is None else str(r.place), f"{r.by_graph:.8g}",
+             f"{r.by_differences:.8g}", f"{abs(r.by_graph - r.by_differences):.1e}")
+            for r in self.rows
+        )]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(f"{c:{w}}" for c, w in zip(row, widths, strict=True)) for row in cells]
+        total = f"{self.elements} derivatives compared; off by {self.error:.1e} of the largest or 1"
+        return "\n".join([*(line.rstrip() for line in lines), total])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+SCALAR_WEIGHT = 1.5
+"""The weight with which a function of one number is walked back, and by which the gradient is
+divided again: a vjp that forgets the gradient it is given would not be noticed with 1."""
 
 
 class FiniteDifferences:
     """The finite differences of a function at one point, to compare its gradients with."""
 
     def __init__(
-        self, who: str, function: Function, arrays: Sequence[np.ndarray], eps: float, seed: int
+        self, who: str, function: Function, arrays: Sequence[np.ndarray], eps: float, seed: int,
+        names: Sequence[str] = (),
     ):
         self.who, self.function, self.arrays = who, function, arrays
-        self.weights = _weights(_evaluated(function, arrays), seed)
+        self.names = [*names, *(f"input {i}" for i in range(len(names), len(arrays)))]
+        outputs = _evaluated(function, arrays)
+        _check_repeatable(who, outputs, _evaluated(function, arrays))
+        self.weights, self.alone = _weights(outputs, seed), sum(y.size for y in outputs) == 1
         self.slopes = _differences(
             lambda given: _weighed(_evaluated(function, given), self.weights), arrays, eps
         )
 
     def compare(self, dtype: str, atol: float, rtol: float) -> CheckResult:
         """Compare the gradient, computed in ``dtype``, with the differences, which are float64."""
+        factor = SCALAR_WEIGHT if self.alone else 1.0
         analytic = _gradients(
             self.function,
             [a.astype(dtype) for a in self.arrays],
-            [w.astype(dtype) for w in self.weights],
+            [(w * factor).astype(dtype) for w in self.weights],
         )
-        return _compared(f"{self.who}, {dtype}", analytic, self.slopes, atol, rtol)
+        told = () if self.alone else ("both are of the sum of all outputs, each times a weight",)
+        return _compared(
+            f"{self.who}, {dtype}", self.names, [a / factor for a in analytic], self.slopes,
+            atol, rtol, told
+        )
 
 
 def gradcheck(
@@ -79,11 +123,12 @@ def gradcheck(
 
     Parameters
     ----------
-    function : callable
+    function : callable, or Module
         A function of Tensors that returns a Tensor or a tuple of Tensors. It must give
-        the same values whenever it is called (seed what is random in it).
-    inputs : sequence of arrays or Tensors, or one of them
-        The point to check at, in float64.
+        the same values whenever it is called (seed what is random in it). Of a Module the
+        gradients of its parameters are checked, too: take a small one, in float64.
+    inputs : sequence of arrays, Tensors or numbers, or one of them
+        The point to check at, in float64. Python numbers and lists become so.
     eps : float
         The step h.
     atol, rtol : float
@@ -95,13 +140,15 @@ def gradcheck(
     Returns
     -------
     CheckResult
+        It prints as a table of what was compared.
 
     Raises
     ------
     GradientError
-        If the gradient is wrong, naming the input, the element and both values.
+        If the gradient is wrong, naming the input, the element and both values; or if the
+        function gives other values when it is called again.
     DtypeError
-        If an input is not float64.
+        If an input or a parameter is not float64.
 
     Examples
     --------
@@ -110,8 +157,8 @@ def gradcheck(
     >>> gradcheck(lambda x: F.tanh(x) * 2, [np.linspace(-1, 1, 5)]).error < 1e-8
     True
     """
-    arrays = _doubles("gradcheck", inputs)
-    differences = FiniteDifferences("gradcheck", function, arrays, eps, seed)
+    function, arrays, names = _point("gradcheck", function, inputs)
+    differences = FiniteDifferences("gradcheck", function, arrays, eps, seed, names)
     return differences.compare("float64", atol, rtol)
 
 
@@ -129,9 +176,10 @@ def double_gradcheck(
     The gradient is a function of the inputs and of the output's weights, so that both
     ways through a vjp are checked. Parameters, result and errors are ``gradcheck``'s.
     """
-    arrays = _doubles("double_gradcheck", inputs)
+    function, arrays, names = _point("double_gradcheck", function, inputs)
     gradient, both = _gradient_of(function, arrays, seed)
-    differences = FiniteDifferences("double_gradcheck", gradient, both, eps, seed + 1)
+    names += [f"weight {i}" for i in range(len(both) - len(arrays))]
+    differences = FiniteDifferences("double_gradcheck", gradient, both, eps, seed + 1, names)
     return differences.compare("float64", atol, rtol)
 
 
@@ -295,20 +343,65 @@ def _gradient_of(
     return gradient, [*arrays, *weights]
 
 
-def _doubles(who: str, inputs: Any) -> list[np.ndarray]:
-    several = [inputs] if isinstance(inputs, Tensor) or is_array(inputs) else inputs
-    arrays = [to_device(as_tensor(x).data, "cpu") for x in several]
-    for i, a in enumerate(arrays):
+def _point(
+    who: str, function: Function, inputs: Any
+) -> tuple[Function, list[np.ndarray], list[str]]:
+    """Return a function of arrays in float64, these arrays, and their names.
+
+    The parameters of a Module are inputs, too.
+    """
+    alone = isinstance(inputs, Tensor | int | float) or is_array(inputs)
+    several = [inputs] if alone else list(inputs)
+    several = [x.data if isinstance(x, Tensor) else x for x in several]
+    arrays = [to_device(x, "cpu") if is_array(x)
+              else np.asarray(x, None if isinstance(x, np.generic) else np.float64)
+              for x in several]
+    names = [f"input {i}" for i in range(len(arrays))]
+    if hasattr(function, "named_parameters"):
+        named = {n: p for n, p in function.named_parameters() if p.requires_grad}
+        function = _with_parameters(function, list(named.values()), len(arrays))
+        arrays += [to_device(p.data, "cpu") for p in named.values()]
+        names += [f"parameter {name!r}" for name in named]
+    for name, a in zip(names, arrays, strict=True):
         if a.dtype != np.float64:
             raise DtypeError(
                 message(
-                    f"{who}: input {i} must be float64",
+                    f"{who}: {name} must be float64",
                     f"received {a.dtype}",
-                    hint="a finite difference of rounder numbers says nothing; "
-                    "use .astype(numpy.float64).",
+                    hint="a finite difference of rounder numbers says nothing; use "
+                    + (".to" if name.startswith("parameter") else ".astype") + "(numpy.float64).",
                 )
             )
-    return arrays
+    return function, arrays, names
+
+
+def _with_parameters(module: Any, parameters: list[Tensor], count: int) -> Function:
+    """Make a function of a module's inputs, ``count`` of them, and of its parameters."""
+
+    def function(*given: Tensor) -> Any:
+        kept = [(p.data, p.node) for p in parameters]
+        try:
+            for p, value in zip(parameters, given[count:], strict=True):
+                p.data, p.node = value.data, value.node
+            return module(*given[:count])
+        finally:
+            for p, (data, node) in zip(parameters, kept, strict=True):
+                p.data, p.node = data, node
+
+    return function
+
+
+def _check_repeatable(who: str, first: list[np.ndarray], again: list[np.ndarray]) -> None:
+    for i, (one, other) in enumerate(zip(first, again, strict=True)):
+        if not np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"):
+            raise GradientError(
+                message(
+                    f"{who}: the function is not the same at every call",
+                    f"output {i} has other values when it is called again with the same inputs",
+                    hint="seed what is random in it, by minidl.manual_seed inside the function; "
+                    "a Module with dropout is checked in evaluation mode, .eval().",
+                )
+            )
 
 
 def _tuple(outputs: Any) -> tuple[Tensor, ...]:
@@ -321,7 +414,12 @@ def _evaluated(function: Function, arrays: Sequence[np.ndarray]) -> list[np.ndar
 
 
 def _weights(outputs: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
-    """Draw a weight for each output: numbers that float32 can hold, the same in every dtype."""
+    """Draw a weight for each output: numbers that float32 can hold, the same in every dtype.
+
+    A single number has the weight 1.
+    """
+    if sum(y.size for y in outputs) == 1:
+        return [np.ones(y.shape) for y in outputs]
     rng = np.random.default_rng(seed)
     return [rng.standard_normal(y.shape, np.float32).astype(np.float64) for y in outputs]
 
@@ -364,33 +462,41 @@ def _differences(
 
 def _compared(
     who: str,
+    names: Sequence[str],
     analytic: Sequence[np.ndarray],
     numeric: Sequence[np.ndarray],
     atol: float,
     rtol: float,
+    told: tuple[str, ...] = (),
 ) -> CheckResult:
+    """Compare gradients with differences; ``told`` are facts for the error."""
     largest = max((_largest(n) for n in numeric), default=0.0)
     allowed = atol + rtol * largest
-    worst, count = 0.0, 0
-    for i, (a, n) in enumerate(zip(analytic, numeric, strict=True)):
+    worst, count, rows = 0.0, 0, []
+    for name, a, n in zip(names, analytic, numeric, strict=True):
         distance = abs(a - n)
         wrong = ~(distance <= allowed)  # so that a NaN is wrong
         count += a.size
+        if not a.size:
+            rows.append(Compared(name, a.shape, None, 0.0, 0.0))
+            continue
+        # A NaN is the worst of all.
+        flat = int(np.where(np.isnan(distance), np.inf, distance).argmax())
+        place = tuple(map(int, np.unravel_index(flat, a.shape)))
+        rows.append(Compared(name, a.shape, place, float(a[place]), float(n[place])))
         if wrong.any():
-            # A NaN is the worst of all.
-            flat = int(np.where(np.isnan(distance), np.inf, distance).argmax())
-            place = tuple(map(int, np.unravel_index(flat, a.shape)))
             raise GradientError(
                 message(
-                    f"{who}: the gradient of input {i} is wrong",
+                    f"{who}: the gradient of {name} is wrong",
                     f"at element {place}: {a[place]:.10g} by the graph, "
                     f"{n[place]:.10g} by finite differences",
                     f"they differ by {distance[place]:.1e}, tolerated {allowed:.1e}",
-                    hint="or the function is not smooth there, or not the same at every call.",
+                    *told,
+                    hint="or the function is not smooth there.",
                 )
             )
         worst = max(worst, _largest(distance) / max(largest, 1.0))
-    return CheckResult(worst, count)
+    return CheckResult(worst, count, tuple(rows))
 
 
 def _largest(array: np.ndarray) -> float:

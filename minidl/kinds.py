@@ -9,11 +9,13 @@ Each kind writes its vjp once, here. An op of a kind only says what it computes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from minidl.autograd import Node, Op
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.dtypes import total
+from minidl.errors import ShapeError, message
 from minidl.tensor import Tensor
 
 
@@ -91,12 +93,33 @@ class Broadcast(Linear):
             if size == 1 and y.shape[added + axis] != 1
         )
         axes = (*range(added), *repeated)
-        return y.sum(axis=axes, dtype=y.dtype).reshape(self.source) if axes else y
+        return total(y, axes).reshape(self.source) if axes else y
 
 
 def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undo broadcasting: sum over the axes along which ``shape`` was repeated."""
     return x if x.shape == shape else Transposed(Broadcast(shape, x.shape))(x)
+
+
+def check_shapes(who: str, *shapes: tuple[int, ...]) -> None:
+    """Refuse shapes that cannot be repeated to one, naming the axis in which they differ.
+
+    Raises
+    ------
+    ShapeError
+        If two sizes of an axis, counted from the last one, differ and neither is 1.
+    """
+    for back in range(1, max(map(len, shapes), default=0) + 1):
+        sizes = [shape[-back] for shape in shapes if len(shape) >= back]
+        if len({size for size in sizes if size != 1}) > 1:
+            raise ShapeError(
+                message(
+                    f"{who}: the shapes do not fit together",
+                    f"they are {', '.join(map(str, shapes))}; axis {-back} has sizes "
+                    f"{', '.join(map(str, sizes))}",
+                    hint="sizes of an axis must be equal, or 1, which is repeated.",
+                )
+            )
 
 
 class Pointwise(Op):
@@ -118,6 +141,9 @@ class Pointwise(Op):
 
     rule: ClassVar[str] = "slope"
     matched: ClassVar[bool] = True
+
+    def explain(self, arrays: Sequence[Array]) -> None:
+        check_shapes(self.name, *(a.shape for a in arrays))
 
     def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor | None:
         if i not in self.wants:

@@ -14,13 +14,12 @@ from weakref import ref
 import numpy as np
 
 from minidl.compute.arrays import Array, device_of, is_array, to_device
-from minidl.errors import DtypeError, GradientError, message
+from minidl.compute.changes import changed
+from minidl.compute.dtypes import default_dtype
+from minidl.errors import ArgumentError, DtypeError, GradientError, ShapeError, message
 
 if TYPE_CHECKING:
     from minidl.autograd import Node
-
-default_dtype = np.dtype(np.float32)
-"""The dtype that Python floats become; NumPy arrays keep the one they have."""
 
 
 class Tensor:
@@ -41,7 +40,9 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, data: Array, node: Node | None = None):
-        self.data = data if type(data) is np.ndarray or is_array(data) else np.asarray(data)
+        if type(data) is not np.ndarray and not is_array(data):
+            data = _array_of(data)
+        self.data = data
         self.node = node
         self.grad: Tensor | None = None
 
@@ -71,7 +72,13 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
+        """Whether a gradient is wanted; a leaf may be told."""
         return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if wanted != self.requires_grad:
+            self.requires_grad_(wanted)
 
     @property
     def is_leaf(self) -> bool:
@@ -145,18 +152,22 @@ class Tensor:
 
     # --- derivatives ---
 
-    def backward(self, grad: Any = None, create_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
         """Add this Tensor's gradient to the ``.grad`` of every leaf it depends on.
 
         Parameters
         ----------
-        grad : Tensor, optional
+        gradient : Tensor, optional
             Weights of this Tensor's elements, of its shape. Default: 1, for a
             Tensor of one element.
+        retain_graph : bool, optional
+            Accepted and not needed: the graph goes when its last output goes.
         create_graph : bool
             Whether the gradients can be differentiated again.
         """
-        autograd.backward(self, grad, create_graph)
+        autograd.backward(self, gradient, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Hook:
         """Call ``hook(gradient)`` when this Tensor's gradient is known.
@@ -232,6 +243,44 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         return F.getitem(self, index)
 
+    # In place, outside the graph; inside it these give new Tensors, as x = x + y does.
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place("+=", F.add, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place("-=", F.sub, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place("*=", F.mul, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place("/=", F.div, other)
+
+    def _in_place(self, sign: str, function: Callable[..., Tensor], other: Any) -> Tensor:
+        recorded = isinstance(other, Tensor) and other.node is not None
+        if autograd.is_recording() and (recorded or self.node is not None):
+            if self.node is not None and self.is_leaf:
+                raise GradientError(
+                    message(
+                        f"{sign}: this leaf wants a gradient, and would be changed in place",
+                        hint="do so inside `with minidl.no_grad():`, or write x = x + y.",
+                    )
+                )
+            return function(self, other)
+        result = function(self.detach(), other)
+        if result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise ShapeError(
+                message(
+                    f"{sign}: the result does not fit into the array that is changed",
+                    f"it has shape {self.shape}, {self.dtype}; "
+                    f"the result has shape {result.shape}, {result.dtype}",
+                )
+            )
+        self.data[...] = result.data
+        changed(self.data, sign)
+        return self
+
     # Comparisons give Tensors of bool, which carry no gradient.
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
@@ -256,20 +305,20 @@ class Tensor:
 
     # --- methods: the same ---
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return F.sum(self, axis, keepdims)
+    def sum(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.sum(self, *args, **kwargs)
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return F.mean(self, axis, keepdims)
+    def mean(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.mean(self, *args, **kwargs)
 
-    def var(self, axis: Any = None, keepdims: bool = False, correction: int = 1) -> Tensor:
-        return F.var(self, axis, keepdims, correction)
+    def var(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.var(self, *args, **kwargs)
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return F.max(self, axis, keepdims)
+    def max(self, *args: Any, **kwargs: Any) -> Any:
+        return F.max(self, *args, **kwargs)
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return F.min(self, axis, keepdims)
+    def min(self, *args: Any, **kwargs: Any) -> Any:
+        return F.min(self, *args, **kwargs)
 
     def argmax(self, axis: int | None = None) -> Tensor:
         return Tensor(self.data.argmax(axis))
@@ -301,11 +350,11 @@ class Tensor:
     def permute(self, *dims: Any) -> Tensor:
         return F.permute(self, dims[0] if dims and isinstance(dims[0], tuple | list) else dims)
 
-    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> Tensor:
-        return F.squeeze(self, axis)
+    def squeeze(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.squeeze(self, *args, **kwargs)
 
-    def unsqueeze(self, axis: int) -> Tensor:
-        return F.unsqueeze(self, axis)
+    def unsqueeze(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.unsqueeze(self, *args, **kwargs)
 
     def expand(self, *shape: Any) -> Tensor:
         return F.expand(self, shape[0] if shape and isinstance(shape[0], tuple | list) else shape)
@@ -324,6 +373,20 @@ class Tensor:
         if isinstance(target, str) and target in ("cpu", "cuda"):
             return F.to_device(self, target)
         return F.astype(self, target)
+
+
+def _array_of(value: Any) -> np.ndarray:
+    """Make an array of what an op returned: NumPy gives numbers for arrays without axes."""
+    if not isinstance(value, np.generic):
+        raise ArgumentError(
+            message(
+                "Tensor: takes an array, which it does not copy",
+                f"received {type(value).__name__}",
+                hint="write minidl.tensor([1.0, 2.0]) for numbers, minidl.zeros((2, 3)) for a "
+                "shape.",
+            )
+        )
+    return np.asarray(value)
 
 
 class Hook:
@@ -368,7 +431,7 @@ def tensor(
     """
     given = data.data if isinstance(data, Tensor) else data
     if is_array(given):
-        array = given.astype(dtype or given.dtype, copy=True)
+        array = given.astype(dtype or given.dtype.newbyteorder("="), copy=True)
     else:
         array = np.array(given, dtype)
         if dtype is None and array.dtype == np.float64 and not isinstance(given, np.generic):
@@ -388,46 +451,9 @@ def as_tensor(value: Any) -> Tensor:
     """Make a value a Tensor: itself if it is one, sharing memory if it is an array."""
     if isinstance(value, Tensor):
         return value
-    return Tensor(value) if is_array(value) else tensor(value)
-
-
-def match(*values: Any) -> tuple[Tensor, ...]:
-    """Make Tensors of values that are to be combined element by element.
-
-    Python numbers and NumPy scalars take the dtype of the arrays they meet, so
-    that ``x * 0.5`` and ``x * np.float64(0.5)`` leave float32 as it is.
-    """
-    for value in values:
-        if not isinstance(value, Tensor):
-            break
-    else:
-        return values
-    dtype, device = None, None
-    for value in values:
-        if isinstance(value, Tensor) or is_array(value):
-            array = value.data if isinstance(value, Tensor) else value
-            device = device or device_of(array)
-            dtype = array.dtype if dtype in (None, array.dtype) else np.result_type(dtype, array)
-    if dtype is None:
-        return tuple(map(as_tensor, values))
-    matched = []
-    for value in values:
-        if isinstance(value, Tensor):
-            matched.append(value)
-        elif is_array(value):
-            matched.append(Tensor(value))
-        else:
-            matched.append(Tensor(to_device(_scalar(value, dtype), device)))
-    return tuple(matched)
-
-
-def _scalar(value: Any, common: np.dtype) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind == "f" and common.kind != "f":
-        return array.astype(default_dtype)
-    if array.ndim == 0 and "biuf".index(array.dtype.kind) <= "biuf".index(common.kind):
-        return array.astype(common)
-    return array
+    if is_array(value) and value.dtype.isnative:
+        return Tensor(value)
+    return tensor(value)
 
 
 def _plain(value: Any) -> Any:

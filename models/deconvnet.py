@@ -74,7 +74,8 @@ class DeconvNet(Mirror):
     -----
     At 224x224, batch norm behind fc6 and fc7 sees one value per image and
     channel. It refuses to train on a single image, and of two it leaves only
-    which is larger: train on a batch of several, 64 in the release.
+    which is larger: train on a batch of several, 64 in the release. Its optimiser is
+    ``SGD(segnet.parameter_groups(model, lr), lr, momentum=0.9, weight_decay=5e-4)``, lr = 0.01.
     """
 
     def __init__(

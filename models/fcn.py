@@ -300,6 +300,11 @@ def parameter_groups(model: FCN, lr: float) -> list[dict[str, Any]]:
 
     With ``SGD(parameter_groups(model, lr), lr, momentum=0.99, weight_decay=5e-4)``, the loss summed
     over the pixels of one image, it trains at rates of 1e-10 (32s), 1e-12 (16s), 1e-14 (8s).
+
+    These rates belong to Caffe's VGG-16, whose maps of BGR bytes are large (of a photograph, root
+    mean squares of 670 at pool3 and 130 at pool4): copy it, under torchvision's names and with its
+    fc6 and fc7, and give images ``vgg.normalise(x, "ilsvrc")``. With torchvision's weights and
+    inputs, sixty times as small, the loss of a pixel falls by 3e-5 where it should fall by 0.10.
     """
     biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
     weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]

@@ -305,22 +305,25 @@ def stage(
     return nn.Sequential(parts)
 
 
-def parameter_groups(model: nn.Module, lr: float) -> list[dict[str, Any]]:
-    """The release's groups for an optimiser: biases at twice the rate; only factors decay.
+def parameter_groups(model: Mirror, lr: float) -> list[dict[str, Any]]:
+    """The releases' groups for an optimiser: factors; biases, twice as fast; batch norm's shifts.
 
-    With ``SGD(parameter_groups(model, lr), lr, momentum=0.9, weight_decay=5e-4)`` the release
-    trains SegNet at a rate of 1e-3, and SegNet-Basic at 0.1.
+    The biases of convolutions never decay. Shifts do where the release says nothing of them
+    (SegNet-Basic, DeconvNet), and do not in SegNet's, which says so layer by layer. With
+    ``SGD(parameter_groups(model, lr), lr, momentum=0.9, weight_decay=5e-4)`` the releases train
+    SegNet at a rate of 1e-3, SegNet-Basic at 0.1, and DeconvNet at 0.01.
     """
     factors: list[nn.Parameter] = []
     biases: list[nn.Parameter] = []
     shifts: list[nn.Parameter] = []
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            added = biases if isinstance(module, nn.Conv2d) else shifts
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+            added = shifts if isinstance(module, nn.BatchNorm2d) else biases
             factors += [] if module.weight is None else [module.weight]
             added += [] if module.bias is None else [module.bias]
+    spared = {"weight_decay": 0.0} if isinstance(model, SegNet) else {}
     return [
         {"params": factors},
         {"params": biases, "lr": 2 * lr, "weight_decay": 0.0},
-        {"params": shifts, "weight_decay": 0.0},
+        {"params": shifts, **spared},
     ]

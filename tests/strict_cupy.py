@@ -76,6 +76,11 @@ class ndarray:
         return SimpleNamespace(c_contiguous=found.c_contiguous, f_contiguous=found.f_contiguous)
 
     @property
+    def base(self) -> ndarray | None:
+        owner = self._inside.base
+        return ndarray(owner) if isinstance(owner, np.ndarray) else None
+
+    @property
     def T(self) -> ndarray:
         return ndarray(self._inside.T)
 

@@ -9,6 +9,7 @@ import pytest
 
 import minidl
 import minidl.functional as F
+from minidl import nn
 from minidl.__main__ import main
 from minidl.autograd import Op
 from minidl.check import (
@@ -137,6 +138,103 @@ def test_input_that_is_not_used_has_gradient_zero():
 def test_float32_inputs_are_refused():
     with pytest.raises(DtypeError, match="float64"):
         gradcheck(F.exp, [X.astype(np.float32)])
+
+
+def test_python_numbers_and_lists_are_checked_in_float64():
+    assert gradcheck(F.exp, 0.5).elements == 1
+    assert gradcheck(lambda x, y: x * y, [0.5, [1, 2.0]]).elements == 3
+    with pytest.raises(DtypeError, match=r"input 1 must be float64\n.*float32"):
+        gradcheck(lambda x, y: x * y, [0.5, np.float32(1)])
+
+
+class Half(Pointwise):
+    """x / 2, with a slope that is wrong."""
+
+    def forward(self, x):
+        return x / 2
+
+    def slope_x(self, x):
+        return 0 * x + 0.25
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_slopes_of_one_number_are_told_as_they_are(seed):
+    with pytest.raises(GradientError, match=r"element \(\): 0\.25 by the graph, 0\.50000.* by fin"):
+        gradcheck(lambda x: Half()(x), 3.0, seed=seed)
+    with pytest.raises(GradientError, match=r"element \(1,\): 0\.25 by the graph"):
+        gradcheck(lambda x: (Half()(x) * [0.0, 1.0]).sum(), [np.array([1.0, 3.0])], seed=seed)
+    with pytest.raises(GradientError, match="sum of all outputs, each times a weight"):
+        gradcheck(lambda x: Half()(x), [X], seed=seed)
+
+
+def test_second_slopes_of_one_number_are_told_as_they_are():
+    result = double_gradcheck(lambda x: x**3, 2.0)
+    told = {row.name: row.by_graph for row in result.rows}
+    assert told == {"input 0": pytest.approx(12), "weight 0": pytest.approx(12)}
+
+
+class Deaf(Op):
+    """Its vjp does not look at the gradient that arrives."""
+
+    def forward(self, x):
+        return x.sum()
+
+    def vjp_x(self, grad, x):
+        return minidl.ones_like(x)
+
+
+def test_a_vjp_that_forgets_the_gradient_it_is_given_is_caught_for_one_number():
+    with pytest.raises(GradientError, match=r"0\.6666666667 by the graph, 1"):
+        gradcheck(lambda x: Deaf()(x), [X])
+
+
+def test_a_function_that_draws_anew_is_told_apart_from_a_wrong_gradient():
+    with pytest.raises(GradientError, match="not the same at every call"):
+        gradcheck(lambda x: x * minidl.randn(3), [X])
+    with pytest.raises(GradientError, match=r"not the same(.|\n)*\.eval\(\)"):
+        gradcheck(nn.Dropout(0.5), [X])
+
+    def seeded(x):
+        minidl.manual_seed(3)
+        return x * minidl.randn(3)
+
+    assert gradcheck(seeded, [X]).elements == 6
+
+
+def test_a_module_is_checked_by_its_parameters():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.BatchNorm1d(2)).to(np.float64)
+    before = {name: value.copy() for name, value in net.state_dict().items()}
+    result = gradcheck(net, [X * X])
+    assert [row.name for row in result.rows] == [
+        "input 0", *(f"parameter {n!r}" for n in ("0.weight", "0.bias", "2.weight", "2.bias"))]
+    assert result.elements == 6 + 6 + 2 + 2 + 2
+    assert double_gradcheck(net, [X * X]).error < 1e-6
+    for name in ("0.weight", "2.bias"):
+        np.testing.assert_array_equal(net.state_dict()[name], before[name])
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+
+    class Wrong(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.slope = nn.Parameter(np.array([0.3]))
+
+        def forward(self, x):
+            return (Half()(self.slope) * x).sum()
+
+    with pytest.raises(GradientError, match=r"parameter 'slope' is wrong"):
+        gradcheck(Wrong(), [X])
+    with pytest.raises(DtypeError, match=r"'0.weight' must be float64(.|\n)*\.to\(numpy\.f"):
+        gradcheck(nn.Sequential(nn.Linear(3, 2)), [X])
+
+
+def test_a_result_prints_as_a_table_of_what_was_compared():
+    lines = str(gradcheck(lambda x, y: (x * y).sum(), [X, np.full((1, 3), 2.0)])).splitlines()
+    assert lines[0].split() == ["shape", "worst", "at", "by", "the", "graph", "by",
+                                "differences", "off", "by"]
+    assert lines[1].startswith("input 0  (2, 3)  (") and " 2 " in lines[1]
+    assert lines[2].startswith("input 1  (1, 3)  (0, ")
+    assert lines[3].startswith("9 derivatives compared; off by ")
+    assert str(gradcheck(F.exp, [np.zeros((0, 2))])).splitlines()[1].split()[4] == "-"
 
 
 def test_wrong_adjoint_is_caught():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,10 @@ import minidl
 from minidl import __main__ as command_line
 from minidl.commands import doctor
 from minidl.commands import run as run_command
-from minidl.commands.run import lecture_examples
+from minidl.commands.run import lecture_examples, superres
+from minidl.errors import ArgumentError
+from minidl.models.srcnn import SRCNN
+from minidl.models.vdsr import VDSR
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,9 +43,50 @@ def test_an_error_of_ours_is_one_line_and_status_2():
     assert "Traceback" not in ran.stderr
 
 
-def test_no_command_is_refused_with_the_usage():
+def test_mnist_that_is_not_there_is_hinted_at_by_what_can_be_typed(tmp_path):
+    ran = call("demo", "--data", "mnist", "--root", str(tmp_path))
+    assert ran.returncode == 2 and ran.stderr.startswith("DataError: --root '")
+    assert f"mnist('{tmp_path}', train=False, download=True)" in ran.stderr
+
+
+def test_no_command_prints_the_help():
     ran = call()
-    assert ran.returncode == 2 and "usage: minidl" in ran.stderr
+    assert ran.returncode == 0 and "usage: minidl" in ran.stdout and ran.stderr == ""
+    assert ran.stdout == call("--help").stdout
+
+
+def test_an_unknown_command_is_refused_with_the_usage():
+    ran = call("tarin")
+    assert ran.returncode == 2 and "usage: minidl" in ran.stderr and "tarin" in ran.stderr
+
+
+def test_the_notes_of_an_error_are_printed(monkeypatch, capsys):
+    def broken(args):
+        error = ArgumentError("no")
+        error.add_note("in layer 3")
+        raise error
+
+    monkeypatch.setattr(doctor, "main", broken)
+    assert command_line.main(["doctor"]) == 2
+    assert capsys.readouterr().err == "ArgumentError: no\n    in layer 3\n"
+
+
+@pytest.mark.parametrize("name", ["x3.mat", "srcnn_9-5-5__X3.safetensors", "a_x3_b.mat"])
+def test_an_srcnn_of_another_scale_is_refused(name, capsys):
+    with pytest.raises(ArgumentError, match=r"an SRCNN for x3.*\n.*x2\n.*--scale 3"):
+        superres.check_scale(SRCNN(), Path(name), 2)
+    superres.check_scale(SRCNN(), Path(name), 3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_scale_that_nobody_vouches_for_gets_a_word(capsys):
+    superres.check_scale(SRCNN(), Path("max3.safetensors"), 2)
+    assert "does not tell which" in capsys.readouterr().err
+    net = VDSR(depth=3, width=2)
+    superres.check_scale(net, Path("vdsr.mat"), 2.5)
+    assert capsys.readouterr() == ("", "")
+    superres.check_scale(net, Path("vdsr.mat"), 5)
+    assert "x2, x3 and x4; x5 is beyond" in capsys.readouterr().err
 
 
 def test_run_lists_every_topic_and_example_with_its_summary():

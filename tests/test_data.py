@@ -13,6 +13,7 @@ import time
 import tracemalloc
 import warnings
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+import minidl
 from minidl import data
 from minidl.data import transforms
 from minidl.data.readers import mnist as mnist_files
@@ -65,7 +67,7 @@ def header(code: int, *sizes: int) -> bytes:
         (header(0x08, 2, 3) + b"1234567", "longer than its header says"),
         (header(0x0A, 2) + b"12", "unknown type of numbers 0x0a"),
         (b"\x89PNG" + b"x" * 20, "not an IDX file"),
-        (gzip.compress(b"abc", mtime=0), "should end in .gz"),
+        (gzip.compress(b"abcd", mtime=0), "begins with 61 62"),
         (header(0x0E, 2**31, 2**31), "claims to hold"),
         (header(0x08, 2**31 + 1), "claims to hold"),
         (header(0x08, *[1] * 70) + b"1", "NumPy cannot hold"),
@@ -184,6 +186,45 @@ def test_files_that_are_not_mnist_are_refused(tmp_path, images, labels, reason):
     fake_mnist(tmp_path, images, labels)
     with pytest.raises(DataError, match=reason):
         data.mnist(tmp_path, train=False)
+
+
+@pytest.mark.parametrize(
+    ("folder", "images", "labels"),
+    [
+        ("", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"),
+        ("MNIST/raw", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte"),
+        ("raw", "t10k-images.idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+        ("EMNIST/raw", "emnist-digits-test-images-idx3-ubyte",
+         "emnist-digits-test-labels-idx1-ubyte"),
+        ("gzip", "emnist-mnist-test-images-idx3-ubyte.gz",
+         "emnist-mnist-test-labels-idx1-ubyte.gz"),
+    ],
+)
+def test_mnist_is_found_under_the_names_that_others_give_it(tmp_path, folder, images, labels):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    data.write_idx(tmp_path / folder / images, pixels)
+    assert not data.has_mnist(tmp_path, train=False)
+    data.write_idx(tmp_path / folder / labels, np.arange(5, dtype=np.uint8))
+    assert data.has_mnist(tmp_path, train=False)
+    x, y = data.mnist(tmp_path, train=False).arrays
+    upright = pixels.swapaxes(1, 2) if images.startswith("emnist") else pixels
+    np.testing.assert_array_equal((x[:, 0] * 255).round(), upright)
+    assert y.tolist() == [0, 1, 2, 3, 4] and x.flags.c_contiguous
+
+
+def test_mnists_parts_are_no_names(tmp_path):
+    with pytest.raises(ArgumentError, match=r"received 'test'(.|\n)*train=False"):
+        data.mnist(tmp_path, "test")
+
+
+@pytest.mark.parametrize("name", ["plain.gz", "packed.idx"])
+def test_whether_a_file_is_compressed_its_bytes_say(tmp_path, name):
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    other = tmp_path / {"plain.gz": "a.idx", "packed.idx": "a.gz"}[name]
+    data.write_idx(other, array)
+    other.rename(tmp_path / name)
+    np.testing.assert_array_equal(data.read_idx(tmp_path / name), array)
 
 
 def test_missing_mnist_says_what_to_do(tmp_path):
@@ -711,6 +752,117 @@ def test_impossible_settings_of_a_loader_are_named(setting):
     (name,) = setting
     with pytest.raises(ArgumentError, match=name):
         data.DataLoader(Noisy(8), **setting)
+
+
+class Examples(data.Dataset):
+    """Examples of any kind."""
+
+    def __init__(self, *examples):
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def example(self, i):
+        return self.examples[i]
+
+
+def test_a_batch_is_built_as_its_examples_are():
+    pairs = [{"x": np.zeros(3, np.float32), "at": (i, 0.5), "name": f"n{i}"} for i in range(2)]
+    (batch,) = data.DataLoader(Examples(*pairs), 2)
+    assert batch["x"].shape == (2, 3) and batch["name"] == ["n0", "n1"]
+    assert [part.tolist() for part in batch["at"]] == [[0, 1], [0.5, 0.5]]
+    (alone,) = data.DataLoader(Examples(np.arange(3), np.arange(3)), 2)
+    assert alone.tolist() == [[0, 1, 2], [0, 1, 2]]
+    (numbers,) = data.DataLoader([4, 5, 6], 3)
+    assert numbers.tolist() == [4, 5, 6]
+
+    class View(NamedTuple):
+        image: np.ndarray
+        label: int
+
+    (view,) = data.DataLoader(Examples(View(np.ones(2), 1), View(np.zeros(2), 0)), 2)
+    assert type(view) is View and view.label.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("example", "reason"),
+    [
+        (None, "an example is neither an array nor a number\n.*received None"),
+        ((1, None), "part 1 of the examples is neither"),
+        ({"x": 1, "mask": None}, r"part \['mask'\] is neither"),
+        ((1, {1, 2}), "received set"),
+    ],
+)
+def test_what_cannot_be_stacked_is_refused_by_name(example, reason):
+    with pytest.raises(DtypeError, match=reason):
+        batches(data.DataLoader(Examples(example, example), 2))
+
+
+def test_dicts_with_other_keys_are_refused():
+    with pytest.raises(ShapeError, match=r"other keys\n.*\['x'\] and \['y'\]"):
+        batches(data.DataLoader(Examples({"x": 1}, {"y": 1}), 2))
+
+
+def test_a_transform_changes_the_whole_of_an_example_that_is_no_tuple():
+    dataset = Examples(np.arange(3))
+    dataset.transform = lambda x, rng: -x
+    assert dataset[0].tolist() == [0, -1, -2]
+
+
+def test_what_has_examples_by_number_is_a_dataset():
+    class Theirs:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return float(i), i
+
+    ((x, i),) = data.DataLoader(Theirs(), 3)
+    assert x.tolist() == [0, 1, 2] and x.dtype == np.float32 and i.dtype == np.int64
+    ((x, i),) = data.DataLoader(data.Subset(Theirs(), [2, 0]), 3)
+    assert i.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((np.zeros((4, 2)), np.zeros(4)), r"tuple of arrays\n.*ArrayDataset\(X, Y\)"),
+        ((minidl.zeros((4, 2)), np.zeros(4)), r"ArrayDataset\(X, Y\)"),
+        ({"x": np.zeros(4)}, "received a dict"),
+        (iter([1, 2]), r"received list_iterator\n.*list\(\.\.\.\)"),
+    ],
+)
+def test_what_is_no_dataset_is_told_how_to_become_one(given, words):
+    with pytest.raises(ArgumentError, match=words):
+        data.DataLoader(given, 2)
+
+
+def test_datasets_are_joined_and_keep_their_transforms():
+    first = data.TensorDataset(np.arange(3.0), transform=lambda x, rng: -x)
+    both = data.ConcatDataset([first, data.TensorDataset(minidl.arange(2)), [(9.0,)]])
+    assert len(both) == 6 and both.cumulative_sizes == [3, 5, 6]
+    assert [float(both[i][0]) for i in range(6)] == [0, -1, -2, 0, 1, 9]
+    assert both[-1] == (9.0,)
+    with pytest.raises(ArgumentError, match="one or more"):
+        data.ConcatDataset([])
+
+
+def test_pytorchs_names_of_the_loaders_parameters_are_taken():
+    loader = data.DataLoader(
+        data.TensorDataset(np.arange(5)), 2, num_workers=1, collate_fn=len, pin_memory=True,
+        prefetch_factor=None,
+    )
+    assert list(loader) == [2, 2, 1] and loader.workers == 1
+    with pytest.raises(ArgumentError, match="no parameter 'generator'"):
+        data.DataLoader([1], generator=None)
+
+
+def test_a_sampler_has_an_order_and_a_length_of_its_own():
+    loader = data.DataLoader([10, 11, 12], 2, sampler=[2, 0, 2])
+    assert [b.tolist() for b in loader] == [[12, 10], [12]] and len(loader) == 2
+    with pytest.raises(ArgumentError, match="shuffle"):
+        data.DataLoader([1, 2], shuffle=True, sampler=[0])
 
 
 # --- transforms ---

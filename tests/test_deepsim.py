@@ -213,6 +213,22 @@ def test_comparator_is_frozen_and_lets_gradients_through(network, layer, size):
     assert not model.training and all(p.grad is None for p in model.parameters())
 
 
+def test_caffenets_pools_take_what_is_left_over_at_the_edge():
+    """At 227 nothing is; at 71 pixels conv1 leaves 16, and each pool rounds up."""
+    minidl.manual_seed(0)
+    net = CaffeNet(5, 71, 1 / 16).eval()
+    x, names = drawn(1, 3, 71, 71), ("conv1", "pool1", "pool2", "pool5", "fc8")
+    shapes = {name: y.shape[2:] for name, y in net.taps(x, names).items()}
+    assert shapes == {"conv1": (16, 16), "pool1": (8, 8), "pool2": (4, 4), "pool5": (2, 2),
+                      "fc8": ()}
+
+
+def test_an_autoencoders_encoder_doubles_its_channels_to_the_code(undrawn):
+    layers = [m for m in DeepsimAutoencoder(64).encoder if isinstance(m, nn.Conv2d)]
+    assert [m.out_channels for m in layers] == [64, 128, 256, 8]
+    assert [m.stride for m in layers] == [(2, 2)] * 3 + [(1, 1)]
+
+
 # --- learning ---
 
 
@@ -300,6 +316,26 @@ def test_discriminator_learns_what_is_generated():
         loss.backward()
         optimizer.step()
     assert float(loss) < 0.2
+
+
+def test_vae_draws_codes_of_the_deviation_that_the_encoder_says():
+    """Deviations of 1/2 and 2; with exp(log_var) they would be 1/4 and 4."""
+
+    class Codes(nn.Module):
+        code = (2,)
+
+        def forward(self, z):
+            return z
+
+    class Encoder(nn.Module):
+        def forward(self, x):
+            parameters = [3.0, -1.0, 2 * math.log(0.5), 2 * math.log(2.0)]
+            return Tensor(np.tile(np.array(parameters), (len(x), 1)))
+
+    minidl.manual_seed(0)
+    z, _ = DeepsimVAE(Encoder(), Codes())(np.zeros((50_000, 1)))
+    np.testing.assert_allclose(z.numpy().mean(0), [3, -1], atol=0.04)
+    np.testing.assert_allclose(z.numpy().std(0), [0.5, 2], rtol=0.02)
 
 
 def test_vae_draws_codes_and_charges_for_them():

@@ -418,6 +418,67 @@ def test_calibration_gives_focal_length_and_baseline(tmp_path):
         kitti.read_calibration(tmp_path / "empty.txt")
 
 
+def test_drives_may_be_one_folder(tmp_path):
+    drive = kitti_folder(tmp_path)
+    expected = kitti.kitti_raw([drive]).files
+    for folder in (drive, str(drive), tmp_path, str(tmp_path)):
+        assert kitti.kitti_raw(folder).files == expected
+    with pytest.raises(DataError, match="no drives"):
+        kitti.kitti_raw(str(tmp_path / "none"))
+
+
+P2 = "721.5 0 609.6 44.9 0 721.5 172.9 0.2 0 0 1 0"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("P_rect_02: " + P2.replace("609.6", "nan"), "something else than numbers"),
+        ("P_rect_02: " + P2.replace("609.6", "1e308"), "numbers past"),
+        ("P_rect_02: " + P2.replace("609.6", "6o9.6"), "something else than numbers"),
+        ("P_rect_02: " + P2.replace("721.5", "0"), "focal lengths 0"),
+        ("P2: -" + P2, "focal lengths -721.5"),
+        ("P_rect_02: " + P2[:-2], "11 numbers, not 12"),
+        ("R_rect_00: 1 0 0 0 1 0 0 0", "8 numbers, not 9"),
+        ("T: 1 2", "2 numbers, not 3"),
+        ("T: x y z", "something else than numbers"),
+        ("corner_dist: 9.95e-02", "a second time"),
+        ("corner_dist: inf", "second time"),
+        ("delta_f: 0 inf", "something else than numbers"),
+    ],
+)
+def test_damaged_calibrations_are_refused_by_line(line, reason, tmp_path):
+    path = tmp_path / "calib.txt"
+    path.write_text(f"calib_time: 09-Jan-2012 13:57:47\ncorner_dist: 9.95e-02\n{line}\n")
+    with pytest.raises(DataError, match=rf"line 3 of .*calib\.txt(.|\n)*{reason}"):
+        kitti.read_calibration(path)
+
+
+def test_a_calibration_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "calib.txt"
+    path.write_bytes(f"\ufeffP2: {P2}\r\n".encode())
+    assert kitti.read_calibration(path)["P2"][0, 0] == 721.5
+    path.write_bytes(b"P2: \xff\xfe\n")
+    with pytest.raises(DataError, match=r"calib\.txt' cannot be read"):
+        kitti.read_calibration(path)
+
+
+def test_matrices_made_by_hand_are_checked_too():
+    good = np.array([float(n) for n in P2.split()]).reshape(3, 4)
+    for bad, reason in ((good[:, :3], "matrix of"), (good * np.nan, "finite"), (good * 0, "focal")):
+        with pytest.raises(DataError, match=f"P_rect_03.*{reason}"):
+            kitti.focal_and_baseline({"P_rect_02": good, "P_rect_03": bad})
+
+
+@pytest.mark.filterwarnings("error")
+def test_laser_points_past_all_bounds_are_passed_over():
+    matrices = {"R_rect_00": np.eye(3), "P_rect_02": np.eye(3, 4)}
+    laser = {"R": np.eye(3)[[1, 2, 0]], "T": np.zeros(3)}
+    points = np.float32([[10, 0, 0], [np.nan, 0, 0], [np.inf, 1, 1], [3, 3e38, 0], [5, 9e5, -9e5]])
+    depth = kitti.laser_depth(points, matrices, laser, (2, 2))
+    assert depth[0, 0] == 10 and np.isnan(depth).sum() == 3
+
+
 def test_laser_points_fall_on_their_pixels_and_the_nearest_counts(tmp_path):
     drive = kitti_folder(tmp_path)
     rows = np.array([[10.5, 0, 0, 0.3],    # 10 m ahead of the camera

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minidl
+import minidl.functional as F
 from tests.test_examples import PICTURES
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +22,9 @@ MODULES = [
     m.name for m in pkgutil.walk_packages(minidl.__path__, "minidl.")
     if not m.name.endswith("__main__")
 ]
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/gallery.md"]
+DOCUMENTS = [
+    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/gallery.md", "docs/from_pytorch.md",
+]
 
 
 def with_examples() -> list[str]:
@@ -57,6 +61,22 @@ def test_an_op_and_a_kernel_of_ones_own_need_one_file(tmp_path):
                          capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "[0.75 1.   1.   1.   1.   1.   1.   0.75]\n"
+
+
+COMING = [line.split("|")[2].strip().strip("`") for line in
+          (ROOT / "docs" / "from_pytorch.md").read_text("utf-8").splitlines()
+          if line.startswith("| `")]
+
+
+@pytest.mark.parametrize("code", COMING)
+def test_what_to_write_instead_of_pytorchs_runs(code, tmp_path):
+    numbers = np.array([[0, 2], [1, 0]])
+    space = {"minidl": minidl, "F": F, "np": np, "a": np.ones(3), "i": numbers,
+             "x": minidl.tensor(np.ones((2, 3)), requires_grad=True),
+             "y": minidl.tensor(1.0, requires_grad=True), "image": np.ones((1, 1, 4, 4)),
+             "model": minidl.nn.Linear(2, 2), "path": tmp_path / "weights.safetensors"}
+    minidl.files.serialize.save_tree(space["path"], {"w": np.ones(2)})
+    exec(code, space)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

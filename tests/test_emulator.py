@@ -454,7 +454,7 @@ extern "C" __global__ void functions(const float* x, double* y) {
     double* at = y + threadIdx.x * 16;
     at[0] = expf(v), at[1] = logf(v), at[2] = rsqrtf(v), at[3] = tanhf(v), at[4] = erff(v);
     at[5] = powf(v, 3), at[6] = fmaf(v, v, 1), at[7] = floorf(-v), at[8] = max(v, 2.0f);
-    at[9] = min(v, NAN);
+    at[9] = min(v, __int_as_float(0x7fc00000));
     at[10] = __float2int_rn(v), at[11] = exp((double)v), at[12] = abs(-v), at[13] = fmodf(v, 0.7f);
     at[14] = __saturatef(v), at[15] = rsqrt((double)v);
 }

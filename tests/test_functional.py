@@ -48,7 +48,7 @@ def test_activations_survive_extreme_inputs():
 
 
 def test_running_statistics_move_towards_the_batchs():
-    mean, var = minidl.zeros(3, np.float64), minidl.ones(3, np.float64)
+    mean, var = minidl.zeros(3, dtype=np.float64), minidl.ones(3, dtype=np.float64)
     F.batch_norm(X, mean, var, training=True, momentum=0.25)
     np.testing.assert_allclose(mean.data, 0.25 * X.mean((0, 2, 3)))
     np.testing.assert_allclose(var.data, 0.75 + 0.25 * X.var((0, 2, 3), ddof=1))
@@ -158,7 +158,7 @@ WRONG = {
     "linear": (lambda: F.linear(X, np.ones((2, 5))), ShapeError, "features"),
     "reshape": (lambda: F.reshape(X, (5, -1)), ShapeError, "elements"),
     "sum": (lambda: F.sum(X, 7), ArgumentError, "axis 7"),
-    "max": (lambda: F.max(np.zeros((0, 2)), 0), ShapeError, "no elements"),
+    "max": (lambda: F.max(np.zeros((0, 2)), axis=0), ShapeError, "no elements"),
     "mean": (lambda: F.mean(np.array([1, 2])), DtypeError, "int64"),
     "cat": (lambda: F.cat([X, X[:, :, 1:]]), ShapeError, "cat"),
     "pad": (lambda: F.pad(X, (7, 0), mode="reflect"), ArgumentError, "smaller"),

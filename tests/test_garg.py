@@ -150,19 +150,25 @@ def test_the_released_network_has_its_number_of_parameters_and_its_sizes():
     ]
 
 
-def test_the_released_network_starts_at_zero_but_for_its_tiny_skips():
+def test_the_released_network_starts_at_zero_and_its_skips_learn_at_once():
     random.manual_seed(0)
     net = GargResNet(width=8, blocks=(1, 1, 1, 1))
     y = net(drawn(2, 3, 32, 64))
-    assert 0 < np.abs(y.data).max() < 1
+    assert not y.data.any()
     y.sum().backward()
     assert all(p.grad is not None for p in net.parameters())
+    assert all(skip.score.weight.grad.data.any() for skip in net.skips)
 
 
-def test_scales_of_the_skips_learn_a_hundred_times_more_slowly():
+def test_the_released_rates_double_the_biases_and_slow_the_scales_of_the_skips():
     net = GargResNet(width=8, blocks=(1, 1, 1, 1))
-    fast, slow = net.parameter_groups(1e-3)
-    assert slow["lr"] == pytest.approx(1e-5) and len(slow["params"]) == 4
-    assert len(fast["params"]) + 4 == len(list(net.parameters()))
+    rest, biases, scales = net.parameter_groups(1e-3)
+    assert rest["lr"] == 1e-3 and "weight_decay" not in rest
+    assert biases["lr"] == 2e-3 and biases["weight_decay"] == 0.0
+    assert len(biases["params"]) == sum(isinstance(m, nn.Conv2d) for m in net.modules())
+    assert scales["lr"] == pytest.approx(1e-5) and len(scales["params"]) == 4
+    assert "weight_decay" not in scales
+    grouped = [id(p) for group in (rest, biases, scales) for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in net.parameters())
     with pytest.raises(ShapeError, match="multiples of 32"):
         net(drawn(1, 3, 40, 64))

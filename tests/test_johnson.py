@@ -107,8 +107,16 @@ def test_a_residual_block_adds_the_centre():
     block = ResidualBlock(3, "batch")
     for parameter in block.body[4].parameters():
         parameter.data[...] = 0  # the last norm: nothing is added
-    x = drawn(1, 3, 9, 8)
+    x = drawn(1, 3, 9, 8) - 0.5  # also below 0: no ReLU follows the sum
     np.testing.assert_array_equal(block(x).detach().numpy(), x[..., 2:-2, 2:-2])
+
+
+def test_a_padded_block_adds_its_input_with_no_relu_behind():
+    block = TransformerNet(1).res1
+    for parameter in block.in2.parameters():
+        parameter.data[...] = 0
+    x = drawn(1, 4, 7, 8) - 0.5
+    np.testing.assert_array_equal(block(x).detach().numpy(), x)
 
 
 @pytest.mark.parametrize("build", [lambda: TransformNet("instance", 4), lambda: TransformerNet(4)])

@@ -73,6 +73,20 @@ def test_vae_bound_has_one_value_per_image_and_gradients_arrive_everywhere(build
     assert all(np.abs(p.grad.data).sum() > 0 for p in model.parameters())
 
 
+def test_beta_weighs_the_divergence_in_a_vaes_loss_and_nothing_else():
+    model, x = mlp_vae(IMAGE, latent=3), images()
+
+    def loss(beta: float) -> float:
+        random.manual_seed(0)  # the same noise each time
+        return model.loss(x, beta).item()
+
+    random.manual_seed(0)
+    bound = model.elbo(x)
+    assert loss(1.0) == pytest.approx(-bound.value.mean().item(), rel=1e-5)
+    assert loss(0.0) == pytest.approx(-bound.log_likelihood.mean().item(), rel=1e-5)
+    assert loss(5.0) - loss(1.0) == pytest.approx(4 * bound.kl.mean().item(), rel=1e-2)
+
+
 def test_trials_count_the_points_of_a_grey_pixel():
     """16 points, 12 of them black: the probability of that picture, point by point."""
     model = mlp_vae((1, 1, 1), latent=2, hidden=(), trials=16)
@@ -159,6 +173,15 @@ def test_bound_is_tight_where_the_posterior_is_exact():
     np.testing.assert_allclose(model.log_prob(x, samples=1).data, evidence, rtol=1e-10)
     bound = model.elbo(x, samples=20_000).value.data
     np.testing.assert_allclose(bound, evidence, atol=0.05)
+
+
+@pytest.mark.parametrize("samples", [2, 7])
+def test_importance_sampling_is_a_mean_over_its_draws(samples):
+    """Every weight is p(x) itself, so their mean is, too; their sum would lie log K above."""
+    model = linear_gaussian_vae(1.5, -0.7)
+    x = Tensor(np.random.default_rng(1).standard_normal((4, 1, 1, 1)))
+    one = model.log_prob(x, samples=1).data
+    np.testing.assert_allclose(model.log_prob(x, samples=samples).data, one, rtol=1e-10)
 
 
 def test_importance_sampling_lies_above_the_bound_and_below_the_evidence():

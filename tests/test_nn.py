@@ -71,6 +71,19 @@ LAYERS = {
     "LogSigmoid": (lambda nn: nn.LogSigmoid(), (3, 4)),
     "Softmax": (lambda nn: nn.Softmax(dim=1), (3, 4, 2)),
     "LogSoftmax": (lambda nn: nn.LogSoftmax(dim=-1), (3, 4)),
+    "ReLU_in_place": (lambda nn: nn.ReLU(inplace=True), (3, 4)),
+    "LeakyReLU_in_place": (lambda nn: nn.LeakyReLU(0.2, True), (3, 4)),
+    "SiLU": (lambda nn: nn.SiLU(inplace=False), (3, 4)),
+    "Mish": (lambda nn: nn.Mish(), (3, 4)),
+    "Hardtanh": (lambda nn: nn.Hardtanh(-0.5, 0.3), (3, 4)),
+    "ReLU6": (lambda nn: nn.ReLU6(), (3, 4)),
+    "ZeroPad2d": (lambda nn: nn.ZeroPad2d((1, 2, 0, -1)), (2, 3, 4, 5)),
+    "ConstantPad2d": (lambda nn: nn.ConstantPad2d(2, 3.5), (2, 3, 4, 5)),
+    "ReflectionPad2d": (lambda nn: nn.ReflectionPad2d((1, 2, 3, 0)), (3, 4, 5)),
+    "ReplicationPad2d": (lambda nn: nn.ReplicationPad2d(2), (2, 3, 4, 5)),
+    "CircularPad2d": (lambda nn: nn.CircularPad2d(1), (2, 3, 4, 5)),
+    "InstanceNorm2d_with_memory": (
+        lambda nn: nn.InstanceNorm2d(3, affine=True, track_running_stats=True), (2, 3, 4, 5)),
     "Dropout_of_nothing": (lambda nn: nn.Dropout(0.0), (3, 4)),
     "Dropout2d_of_everything": (lambda nn: nn.Dropout2d(1.0), (2, 3, 4, 5)),
     "Sequential": (lambda nn: nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(),
@@ -305,6 +318,18 @@ def test_frozen_parameters_receive_no_gradient():
     assert net.first.weight.grad is None and net.last.weight.grad is not None
 
 
+def test_a_parameter_is_frozen_by_assignment():
+    layer = nn.Linear(2, 1)
+    layer.weight.requires_grad = False
+    layer(minidl.ones((1, 2))).sum().backward()
+    assert layer.weight.grad is None and layer.bias.grad is not None
+    layer.weight.requires_grad = True
+    y = layer(minidl.ones((1, 2)))
+    layer.weight.requires_grad = True  # which it is: the graph goes on leading here
+    y.sum().backward()
+    assert layer.weight.grad.tolist() == [[1, 1]]
+
+
 def test_a_registered_name_can_be_replaced():
     net = Net()
     net.first = nn.Identity()
@@ -455,6 +480,14 @@ def test_to_changes_dtypes_and_keeps_the_objects():
     assert net.to("cpu")[0].weight.device == "cpu"
 
 
+def test_conversions_have_short_names():
+    net = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    for name, dtype in (("double", np.float64), ("half", np.float16), ("float", np.float32)):
+        assert getattr(net, name)() is net
+        assert {p.dtype for p in net.parameters()} == {np.dtype(dtype)}
+    assert net.cpu() is net
+
+
 def test_gradients_of_a_graph_from_before_a_conversion_still_arrive():
     layer = nn.Linear(3, 2)
     y = layer(minidl.ones((4, 3)))
@@ -563,6 +596,22 @@ def test_loading_less_strictly_returns_the_names_that_differ():
     np.testing.assert_array_equal(net.last.weight.data, before["last.weight"] + 1)
 
 
+def test_old_files_that_do_not_count_batches_are_loaded():
+    norm = nn.Sequential(nn.BatchNorm2d(2))
+    state = {k: v + 1 for k, v in norm.state_dict().items() if "tracked" not in k}
+    assert norm.load_state_dict(state) == ([], [])
+    assert norm[0].running_mean.tolist() == [1, 1] and norm[0].num_batches_tracked.item() == 0
+
+
+def test_values_a_level_deeper_or_of_data_parallel_are_told_apart():
+    layer = nn.Linear(1, 1)
+    state = layer.state_dict()
+    with pytest.raises(CheckpointError, match=r"state\['state_dict'\]"):
+        layer.load_state_dict({"epoch": 3, "state_dict": state})
+    with pytest.raises(CheckpointError, match=r"removeprefix\('module\.'\)"):
+        layer.load_state_dict({f"module.{name}": value for name, value in state.items()})
+
+
 def test_loading_less_strictly_still_refuses_wrong_shapes():
     net = Net()
     before = net.state_dict()
@@ -667,9 +716,99 @@ def test_channels_are_not_silently_broadcast(layer, shape):
         layer(minidl.ones(shape))
 
 
-def test_running_statistics_of_instance_norm_are_not_supported():
-    with pytest.raises(NotImplementedError, match="track_running_stats"):
-        nn.InstanceNorm2d(3, track_running_stats=True)
+def test_running_statistics_of_instance_norm_are_pytorchs():
+    norm = nn.InstanceNorm2d(2, track_running_stats=True, momentum=0.2, dtype=np.float64)
+    x = minidl.tensor(np.arange(16.0).reshape(2, 2, 2, 2) ** 2)
+    alone = norm(x)
+    np.testing.assert_array_equal(alone.data, nn.InstanceNorm2d(2)(x).data)
+    # PyTorch 2.13.
+    np.testing.assert_allclose(norm.running_mean.data, [9.5, 21.5], rtol=1e-14)
+    np.testing.assert_allclose(norm.running_var.data, [941 / 15, 2141 / 15], rtol=1e-13)
+    y = norm.eval()(x)
+    expected = [[-1.1994285675417022, -1.073172928853102],
+                [-0.6944060127873013, -0.06312781934430012]]
+    np.testing.assert_allclose(y.data[0, 0], expected, rtol=1e-12)
+    assert list(norm.state_dict()) == ["running_mean", "running_var", "num_batches_tracked"]
+    norm.reset_running_stats()
+    assert norm.running_mean.tolist() == [0, 0] and norm.running_var.tolist() == [1, 1]
+
+
+def test_in_place_is_accepted_and_changes_no_input():
+    x = minidl.tensor([-1.0, 2.0])
+    assert nn.ReLU(inplace=True)(x).tolist() == [0, 2] and x.tolist() == [-1, 2]
+    for layer in (nn.LeakyReLU(0.1, True), nn.ELU(1.0, True), nn.SiLU(True), nn.Mish(True),
+                  nn.ReLU6(True), nn.Dropout(0.1, True), nn.Dropout2d(0.1, True)):
+        assert repr(layer).endswith("inplace=True)")
+
+
+def test_new_activations_have_pytorchs_values_and_slopes():
+    """PyTorch 2.13 at float64."""
+    cases = [
+        (nn.SiLU(),
+         [-0.2384058440442351, -0.1887703343990727, 0.0, 0.7310585786300049, 6.993622641639196],
+         [-0.09078424878489547, 0.2600388126973482, 0.5, 0.9276705118714869, 1.0054604970664518]),
+        (nn.Mish(),
+         [-0.2525014826957089, -0.22074377465173, 0.0, 0.8650983882673103, 6.999988379809741],
+         [-0.1083550924203939, 0.28951067791351226, 0.6, 1.0490362200997922, 1.000021559160889]),
+        (nn.Hardtanh(-0.5, 1.0), [-0.5, -0.5, 0, 1, 1], [0, 0, 1, 0, 0]),
+        (nn.ReLU6(), [0, 0, 0, 1, 6], [0, 0, 0, 1, 0]),
+    ]
+    for layer, values, slopes in cases:
+        x = minidl.tensor(np.array([-2.0, -0.5, 0.0, 1.0, 7.0]), requires_grad=True)
+        y = layer(x)
+        y.sum().backward()
+        np.testing.assert_allclose(y.data, values, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(x.grad.data, slopes, rtol=1e-12, atol=1e-15)
+
+
+def test_padding_layers_pad_left_right_top_bottom():
+    image = minidl.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    assert nn.ZeroPad2d((1, 0, 0, 1))(image).tolist() == [[[0, 1, 2], [0, 3, 4], [0, 0, 0]]]
+    assert nn.ReflectionPad2d((1, 0, 0, 0))(image).tolist() == [[[2, 1, 2], [4, 3, 4]]]
+    assert nn.ReplicationPad2d((0, 1, 0, 0))(image).tolist() == [[[1, 2, 2], [3, 4, 4]]]
+    assert nn.CircularPad2d((1, 0, 0, 0))(image).tolist() == [[[2, 1, 2], [4, 3, 4]]]
+    assert nn.ConstantPad2d((0, 1, 0, 0), 9)(image).tolist() == [[[1, 2, 9], [3, 4, 9]]]
+    with pytest.raises(ArgumentError, match="left, right, top"):
+        nn.ZeroPad2d((1, 2))
+    with pytest.raises(ShapeError, match=r"ZeroPad2d: x needs"):
+        nn.ZeroPad2d(1)(minidl.ones(3))
+
+
+def test_a_linear_layer_takes_lists_in_its_own_dtype():
+    assert nn.Linear(2, 1)([[1, 2]]).dtype == np.float32
+    layer = nn.Linear(2, 1, bias=False, dtype=np.float64)
+    layer.load_state_dict({"weight": np.ones((1, 2))})
+    assert layer([0.1, 0.2]).item() == 0.1 + 0.2
+
+
+def test_an_error_inside_sequential_names_the_layer():
+    net = nn.Sequential(nn.Flatten(), nn.Sequential(nn.ReLU(), nn.Linear(5, 3)))
+    with pytest.raises(ShapeError) as caught:
+        net(minidl.ones((2, 2, 3)))
+    inner, outer = caught.value.__notes__
+    assert inner == ("in layer 1 of Sequential, Linear(in_features=5, out_features=3, bias=True), "
+                     "given shape (2, 6)")
+    assert outer.startswith("in layer 1 of Sequential, Sequential(")
+
+
+def test_hooks_before_a_layer_see_and_replace_its_inputs_until_removed():
+    layer, seen = nn.Identity(), []
+    first = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    second = layer.register_forward_pre_hook(lambda module, inputs: inputs[0] + 1)
+    third = layer.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 10,))
+    assert layer(1) == 20 and seen == [(1,)]
+    for hook in (first, second, third):
+        hook.remove()
+    assert layer(1) == 1 and seen == [(1,)]
+
+
+def test_zero_grad_may_fill_with_zeros():
+    layer = nn.Linear(2, 1)
+    layer(minidl.ones((1, 2))).sum().backward()
+    layer.zero_grad(set_to_none=False)
+    assert layer.weight.grad.tolist() == [[0, 0]]
+    layer.zero_grad(set_to_none=True)
+    assert layer.weight.grad is None
 
 
 # --- init ---

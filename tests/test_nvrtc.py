@@ -246,7 +246,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(cache, compilations):
     cache.parent.write_text("a file where the folder should be")
     results = [nvrtc.compile(SHIFT, "shift.cu").cubin for _ in range(2)]
     assert results[0] == results[1]
-    assert len(compilations) == 2
+    assert len(compilations) == 1  # kept as long as the process runs
 
 
 def test_with_a_folder_of_headers_nothing_is_kept(tmp_path):

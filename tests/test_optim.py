@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minidl
+import minidl.functional as F
 from minidl import nn, optim
 from minidl.errors import ArgumentError, CheckpointError
 from minidl.files.serialize import load_tree, save_tree
@@ -196,6 +197,87 @@ def test_a_state_that_does_not_fit_changes_nothing():
     assert swapped.state == {}
 
 
+@pytest.mark.parametrize("max_iter", [2, 5, 20])
+def test_lbfgs_searches_along_straight_lines(max_iter):
+    """Where a loss is linear, the cubic through two of its points bends nowhere."""
+    for loss_of_x in (lambda x: x.sum(), lambda x: abs(x - 0.3).mean(), lambda x: F.relu(x).sum()):
+        x = minidl.tensor(np.array([1.0, 2.0, 0.5]), requires_grad=True)
+        optimizer = optim.LBFGS([x], max_iter=max_iter, line_search_fn="strong_wolfe")
+
+        def closure(x=x, optimizer=optimizer, loss_of_x=loss_of_x):
+            optimizer.zero_grad()
+            loss = loss_of_x(x)
+            loss.backward()
+            return loss
+
+        first = optimizer.step(closure).item()
+        optimizer.step(closure)
+        assert loss_of_x(x).item() < first
+    # The first step that is tried along a line lands where PyTorch's does.
+    np.testing.assert_allclose(x.data, [-7 / 3, -4 / 3, -17 / 6])
+
+
+def test_pytorchs_count_of_steps_in_float32_does_not_round_the_next_step():
+    p, q = (minidl.tensor(np.array([1.0, 2.0]), requires_grad=True) for _ in range(2))
+    theirs, ours = optim.Adam([p], lr=0.1), optim.Adam([q], lr=0.1)
+    for one, optimizer in ((p, theirs), (q, ours)):
+        for _ in range(3):
+            one.grad = minidl.tensor(np.array([0.1, -3.0]))
+            optimizer.step()
+    state = theirs.state_dict()
+    state["state"]["0"]["step"] = np.array(3, np.float32)
+    theirs.load_state_dict(state)
+    theirs.step()
+    ours.step()
+    assert p.data.tobytes() == q.data.tobytes()
+    # PyTorch 2.13, the same four steps.
+    np.testing.assert_allclose(p.data, [0.6000000399999971, 2.3999999986666656], rtol=1e-13)
+
+
+def test_memory_of_another_precision_is_cast_to_the_parameters():
+    p = minidl.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.9)
+    p.grad = minidl.tensor(np.array([0.1, -3.0]))
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["state"]["0"]["momentum_buffer"] = np.ones(2, np.float32)
+    optimizer.load_state_dict(state)
+    assert optimizer.state[id(p)]["momentum_buffer"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("saved", "loaded", "words"),
+    [
+        ("Adam", "SGD", "that of Adam"),
+        ("SGD", "Adam", "that of SGD"),
+        ("Adam", "AdamW", "that of Adam"),
+    ],
+)
+def test_the_state_of_another_optimiser_is_refused(saved, loaded, words):
+    p = tensors()[0]
+    state = getattr(optim, saved)([p], lr=0.5).state_dict()
+    optimizer = getattr(optim, loaded)([p], lr=0.1)
+    with pytest.raises(CheckpointError, match=words):
+        optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    # PyTorch's has no name in it, but settings.
+    del state["kind"]
+    for group in state["param_groups"]:
+        group["decoupled_weight_decay"] = saved == "AdamW"
+    with pytest.raises(CheckpointError, match=r"it has no |not decoupled"):
+        optimizer.load_state_dict(state)
+
+
+def test_zero_grad_may_fill_with_zeros():
+    p, q = tensors()
+    optimizer = optim.SGD([p, q], lr=0.1)
+    p.grad = minidl.ones_like(p)
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [[0, 0]] * 3 and q.grad is None
+    optimizer.zero_grad(set_to_none=True)
+    assert p.grad is None
+
+
 SCHEDULES = [
     ("StepLR", {"step_size": 3, "gamma": 0.5}),
     ("MultiStepLR", {"milestones": [5, 2, 2], "gamma": 0.3}),
@@ -204,6 +286,7 @@ SCHEDULES = [
     ("PolynomialLR", {"total_iters": 7, "power": 2.0}),
     ("CosineAnnealingLR", {"T_max": 9, "eta_min": 0.01}),
     ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
+    ("ConstantLR", {"factor": 0.2, "total_iters": 3}),
 ]
 
 
@@ -223,6 +306,89 @@ def test_schedule_equals_pytorchs_and_resumes(name, settings):
             fresh = getattr(optim, name)(optim.SGD(tensors(), lr=0.1), **settings)
             fresh.load_state_dict(ours.state_dict())
             ours = fresh
+
+
+CYCLE = [
+    (0.020000000000000018, 0.95), (0.26, 0.9), (0.5, 0.85),
+    (0.47524231600673683, 0.854951556604879), (0.40587282697488153, 0.8688255099070633),
+    (0.30563101096814466, 0.8888739533021842), (0.19437098903185537, 0.9111260466978157),
+    (0.09412917302511849, 0.9311744900929366), (0.024759683993263143, 0.945048443395121),
+    (2e-06, 0.95),
+]
+"""Rates and momenta of PyTorch 2.13's OneCycleLR(SGD, 0.5, total_steps=10)."""
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_one_cycle_is_pytorchs_and_resumes(kind):
+    def build():
+        more = {"momentum": 0.9} if kind == "SGD" else {}
+        optimizer = getattr(optim, kind)(tensors(), lr=0.1, **more)
+        return optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=10)
+
+    def now(schedule):
+        (group,) = schedule.optimizer.param_groups
+        return group["lr"], group["momentum"] if kind == "SGD" else group["betas"][0]
+
+    schedule, seen = build(), []
+    for t in range(10):
+        if t == 6:
+            fresh = build()
+            fresh.load_state_dict(schedule.state_dict())
+            schedule = fresh
+        seen.append(now(schedule))
+        schedule.step()
+    np.testing.assert_allclose(seen, CYCLE, rtol=1e-12)
+    with pytest.raises(ArgumentError, match="step 11 of a cycle of 10"):
+        schedule.step()
+
+
+def test_one_cycle_of_three_phases_falls_as_it_rose():
+    optimizer = optim.SGD(tensors(), lr=0.1)
+    schedule = optim.OneCycleLR(optimizer, 1.0, epochs=5, steps_per_epoch=4, three_phase=True,
+                                anneal_strategy="linear", cycle_momentum=False)
+    rates = []
+    for _ in range(20):
+        rates += schedule.get_last_lr()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.04) and rates[5] == pytest.approx(1)
+    np.testing.assert_allclose(rates[:6], rates[10:4:-1], rtol=1e-12)
+    assert rates[19] == pytest.approx(4e-6)
+
+
+def test_schedules_follow_each_other_from_one_first_rate():
+    optimizer = optim.SGD(tensors(), lr=0.1)
+    names = optim.lr_scheduler
+    warm = names.LinearLR(optimizer, 0.1, 1.0, 3)
+
+    def build():
+        return names.SequentialLR(optimizer, [warm, names.CosineAnnealingLR(optimizer, 5)], [3])
+
+    schedule, rates = build(), []
+    for t in range(9):
+        if t == 5:
+            state, schedule = schedule.state_dict(), build()
+            schedule.load_state_dict(state)
+        rates += schedule.get_last_lr()
+        schedule.step()
+    # PyTorch 2.13.
+    expected = [0.01, 0.04, 0.07, 0.1, 0.09045084971874738, 0.06545084971874739,
+                0.034549150281252634, 0.009549150281252635, 0.0]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=1e-17)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda m, o: m.OneCycleLR(o, 0.5), "total_steps"),
+        (lambda m, o: m.OneCycleLR(o, 0.5, total_steps=9), "momentum or betas"),
+        (lambda m, o: m.OneCycleLR(o, 0.5, 9, anneal_strategy="sin"), "anneal_strategy"),
+        (lambda m, o: m.SequentialLR(o, [m.StepLR(o, 1)], [3]), "milestone"),
+        (lambda m, o: m.SequentialLR(o, [m.ReduceLROnPlateau(o)], []), "ReduceLROnPlateau is no"),
+    ],
+)
+def test_phases_that_make_no_sense_are_refused(build, words):
+    with pytest.raises(ArgumentError, match=words):
+        build(optim.lr_scheduler, optim.Adagrad(tensors(), lr=0.1))
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import minidl
 from minidl import Tensor, no_grad, random, use_kernels
 from minidl.check import gradcheck
 from minidl.data import ArrayDataset, DataLoader
+from minidl.data.images import read_image
 from minidl.errors import ArgumentError, CheckpointError, DataError, ShapeError
 from minidl.files.serialize import save_arrays
 from minidl.lecture.pictures import save_png
@@ -45,11 +48,13 @@ from minidl.tasks.perceptual import (
 )
 from minidl.tasks.perceptual import features as perceptual_features
 from minidl.tasks.perceptual.deepsim import GENERATED, PUBLISHED, REAL, Weights
+from minidl.tasks.perceptual.stylise import stylise
 from minidl.train import fit
 from tests import strict_cupy
 from tests.torch_writer import CONTAINERS, saved
 
 rng = np.random.default_rng
+DATA = Path(os.environ.get("MINIDL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def drawn(*shape: int, seed: int = 0) -> np.ndarray:
@@ -221,8 +226,14 @@ def test_recipes_have_their_published_numbers():
     assert RECIPES["neural-style"].variation == 1e-3
     gatys = RECIPES["gatys"]
     beta = sum(gatys.style.values())
-    assert gatys.content["conv4_2"] / beta == pytest.approx(1e-3)
+    assert gatys.content["relu4_2"] / beta == pytest.approx(1e-3)
+    assert gatys.normalised and not RECIPES["gatys-pytorch"].normalised
+    assert all(name.startswith("relu") for recipe in RECIPES.values() for name in recipe.layers)
+    for name in ("gatys", "neural-style", "gatys-pytorch"):
+        assert list(RECIPES[name].style) == [f"relu{k}_1" for k in range(1, 6)]
     assert gatys.pooling == "average" and RECIPES["fast-neural-style"].network == "vgg16"
+    assert RECIPES["fast-neural-style"].content == {"relu3_3": 1}
+    assert RECIPES["neural-style"].content == {"relu4_2": 5}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -390,6 +401,63 @@ def test_caffes_weights_under_torchvisions_names_are_known_by_their_digest(
     (tmp_path / name).write_bytes(CONTAINERS["zip"]({k: saved(v) for k, v in state.items()}))
     assert load_features(tmp_path / name).normalisation == kind
     assert load_features(tmp_path / name, normalisation="ilsvrc").normalisation == "ilsvrc"
+
+
+@pytest.mark.parametrize("stages", [STAGES_16, STAGES_19], ids=["16", "19"])
+@pytest.mark.parametrize("turned", [False, True], ids=["bgr", "rgb"])
+def test_caffes_weights_are_known_by_their_first_numbers_whatever_the_file_is_called(
+    tmp_path, stages, turned
+):
+    vgg = VGG(stages, width=5, hidden=2, num_classes=4)
+    path = tmp_path / "vgg.safetensors"
+    save_arrays(path, vgg.state_dict())
+    assert load_features(path).normalisation == "torchvision"
+    corner, biases = perceptual_features.CAFFE_FIRST[stages is STAGES_19]
+    first = vgg.features[0]
+    first.bias.data[:4] = np.array(biases) + 4e-4  # a file of half precision
+    first.weight.data[0, 0, 0, 0] = corner
+    for_blue = first.weight.data.copy()
+    if turned:
+        first.weight.data[...] = for_blue[:, ::-1]
+    save_arrays(path, vgg.state_dict())
+    found = load_features(path)
+    assert found.normalisation == "caffe"
+    np.testing.assert_array_equal(found.vgg.features[0].weight.data, for_blue)
+    assert load_features(path, normalisation="ilsvrc").normalisation == "ilsvrc"
+
+
+REAL_VGG = DATA / "weights" / "vgg16_caffe_conv.safetensors"
+real_weights = pytest.mark.skipif(
+    not REAL_VGG.exists(), reason="neither MINIDL_DATA nor shared/data has VGG-16's weights"
+)
+
+
+@real_weights
+def test_the_published_vgg16_is_caffes_under_torchvisions_names():
+    found = load_features(REAL_VGG)
+    assert found.normalisation == "caffe"
+    first = found.vgg.features[0]
+    corner, biases = perceptual_features.CAFFE_FIRST[0]
+    assert first.weight.data[0, 0, 0, 0] == pytest.approx(corner, abs=1e-5)
+    assert first.bias.data[:4] == pytest.approx(biases, abs=1e-5)
+
+
+@real_weights
+@pytest.mark.slow
+def test_gatys_program_ends_where_the_published_run_does_in_order_of_size():
+    """Tuebingen as the Starry Night: 1,388,532 after 50 evaluations of VGG-19 at 512 pixels.
+
+    Here VGG-16 at 96 pixels, whose losses are means over positions, too: 1.09 million. With
+    activations scaled to a mean of 1 it would be below 1.
+    """
+    content, style = (
+        resized(read_image(DATA / "images" / f"{name}.jpg"), (96, 128))
+        for name in ("tubingen", "starry")
+    )
+    made = stylise(content, style, load_features(REAL_VGG), "gatys-pytorch", start="content",
+                   steps=50, every=50, progress=False)
+    assert 3e5 < made.losses[-1]["total"] < 3e6
+    assert abs(made.picture - content).mean() > 0.03  # the photograph did not stay as it was
 
 
 def test_other_weight_files_are_refused(tmp_path):

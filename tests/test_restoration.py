@@ -19,7 +19,8 @@ import minidl
 from minidl import Tensor
 from minidl.__main__ import main
 from minidl.commands.run import pictures, superres
-from minidl.errors import ArgumentError, DataError, DtypeError, MissingExtraError, ShapeError
+from minidl.data.images import ORIENTATION
+from minidl.errors import ArgumentError, DataError, DtypeError, ShapeError
 from minidl.lecture.quality_table import comparison
 from minidl.models.rednet import REDNet
 from minidl.models.srcnn import SRCNN
@@ -428,12 +429,6 @@ def test_damaged_files_are_refused_wherever_they_are_cut_or_changed(tmp_path, sa
         read_released(tmp_path / "none.mat")
 
 
-def test_without_scipy_the_error_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(MissingExtraError, match=r"minidl\[data\]"):
-        read_released(tmp_path / "a.mat")
-
-
 # --- acceptance: the authors' weights give the published figures ---
 
 BICUBIC = {2: (33.66, 0.9299), 3: (30.39, 0.8682), 4: (28.42, 0.8104)}
@@ -476,7 +471,6 @@ def check_figures(report, mean, ssim_mean, each, bicubic=None):
     "scale", [3, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
 )
 def test_the_authors_srcnn_and_bicubic_give_the_published_figures(scale, set5):
-    pytest.importorskip("scipy", reason="scipy reads the authors' files")
     report = evaluate(load_model(WEIGHTS / f"srcnn_9-5-5_ImageNet__x{scale}.mat"), set5, scale)
     check_figures(report, *BICUBIC[scale], BICUBIC_EACH[scale], bicubic=True)
     check_figures(report, *SRCNN_955[scale])
@@ -486,7 +480,6 @@ def test_the_authors_srcnn_and_bicubic_give_the_published_figures(scale, set5):
 
 @needs_release
 def test_the_authors_small_srcnn_gives_its_figures(set5):
-    pytest.importorskip("scipy", reason="scipy reads the authors' files")
     report = evaluate(load_model(WEIGHTS / "srcnn_9-1-5_91_images__x3.mat"), set5, 3)
     assert report.model.psnr == pytest.approx(32.39, abs=0.01)
     assert report.model.ssim == pytest.approx(0.9033, abs=1e-4)
@@ -496,7 +489,6 @@ def test_the_authors_small_srcnn_gives_its_figures(set5):
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_authors_vdsr_gives_the_published_figures(scale, set5):
-    pytest.importorskip("scipy", reason="scipy reads the authors' files")
     report = evaluate(load_model(WEIGHTS / "VDSR_Official.mat"), set5, scale)
     check_figures(report, *VDSR_EACH[scale])
 
@@ -516,7 +508,6 @@ def test_the_authors_vdsr_gives_the_published_figures(scale, set5):
 )
 def test_what_other_recipes_cost(padding, recipe, bicubic, srcnn, set5):
     """Zeros around the image cost 2.8 dB even where the border is shaved, and 9.8 otherwise."""
-    pytest.importorskip("scipy", reason="scipy reads the authors' files")
     model = SRCNN("9-5-5", padding)
     model.load_state_dict(load_model(WEIGHTS / "srcnn_9-5-5_ImageNet__x3.mat").state_dict())
     report = evaluate(model, set5, 3, recipe)
@@ -590,7 +581,7 @@ def test_grey_transparent_and_turned_pictures_stay_what_they_are(files):
     rgb.convert("L").save(files / "keyed.png", transparency=200)
     rgb.convert("I;16").save(files / "deep.png")
     exif = Image.Exif()
-    exif[pictures.ORIENTATION] = 6
+    exif[ORIENTATION] = 6
     rgb.save(files / "turned.jpg", exif=exif, icc_profile=b"a profile")
     expected = {"grey.png": ("L", (60, 42)), "clear.png": ("RGBA", (60, 42)),
                 "palette.png": ("RGB", (60, 42)), "keyed.png": ("LA", (60, 42)),
@@ -611,7 +602,7 @@ def test_pictures_are_turned_as_pillow_turns_them(orientation, tmp_path):
     from PIL import ImageOps
 
     exif = Image.Exif()
-    exif[pictures.ORIENTATION] = orientation
+    exif[ORIENTATION] = orientation
     Image.fromarray(photograph(5, 7).transpose(1, 2, 0)).save(tmp_path / "a.png", exif=exif)
     with Image.open(tmp_path / "a.png") as image:
         theirs = np.asarray(ImageOps.exif_transpose(image)).transpose(2, 0, 1)
@@ -681,7 +672,6 @@ def test_run_lists_its_topics_and_each_has_help():
 @pytest.mark.parametrize("name, tile", [("srcnn_9-5-5_ImageNet__x3.mat", 50),
                                         ("VDSR_Official.mat", 50)])
 def test_released_networks_answer_the_same_in_pieces(name, tile, set5):
-    pytest.importorskip("scipy", reason="scipy reads the authors' files")
     model = load_model(WEIGHTS / name)
     y = luma(set5["head_GT"])[:100, :90] / np.float32(255)
     whole = restoration.restored(model, y)

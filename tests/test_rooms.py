@@ -20,10 +20,12 @@ FLOORS = (
     ("minidl.files.pretrained", "minidl.train", "minidl.optim"),
     ("minidl.nn", "minidl.data"),
     ("minidl",),  # the face: what a user reaches by ``import minidl``
-    ("minidl.check", "minidl.creation", "minidl.samples"),
-    ("minidl.functional", "minidl.random"),
+    ("minidl.check", "minidl.creation", "minidl.derivatives", "minidl.methods",
+     "minidl.samples"),
+    ("minidl.functional", "minidl.naming", "minidl.random"),
     ("minidl.kinds",),
     ("minidl.autograd",),
+    ("minidl.matching",),
     ("minidl.tensor",),
     ("minidl.compute",),  # the wall: nothing below knows Tensors
     ("minidl.kernels",),

@@ -303,13 +303,35 @@ def test_voc_reads_its_lists_and_leaves_the_void(tmp_path):
 
     with pytest.raises(DataError, match=r"there is no list .*train\.txt"):
         data.voc2012(tmp_path)
-    for name in ("2007_000039 1", "../../secret", "a/b"):
+    for name in ("2007_000039 2", "../../secret", "a/b", "/a /b/../../c", "a b c"):
         listing.write_text(f"2007_000032\n{name}\n")
         with pytest.raises(DataError, match=r"line 2 of .*val\.txt"):
             data.voc2012(tmp_path, "val")
     listing.write_text("2007_000033\n")
     with pytest.raises(DataError, match=r"2007_000033\.jpg"):
         data.voc2012(tmp_path, "val")
+
+
+def test_voc_reads_marked_names_added_labels_and_lists_of_paths(tmp_path):
+    image, labels = photograph(4, 5), np.full((4, 5), 3, np.uint8)
+    for name in ("2007_000032", "2007_000039", "2008_000001"):
+        save(tmp_path / "JPEGImages" / f"{name}.jpg", image)
+        folder = "SegmentationClass" if name.startswith("2007") else "SegmentationClassAug"
+        save(tmp_path / folder / f"{name}.png", labels)
+    listing = tmp_path / "ImageSets" / "Segmentation" / "a.txt"
+    listing.parent.mkdir(parents=True)
+
+    def names(text: str) -> list[str]:
+        listing.write_bytes(text.encode("utf-8"))
+        return [f"{p.parent.name}/{p.stem}" for _, p in data.voc2012(tmp_path, "a").files]
+
+    assert names("\ufeff2007_000032  1\r\n2007_000039 -1\r\n2008_000001  0\r\n") == [
+        "SegmentationClass/2007_000032", "SegmentationClassAug/2008_000001"]
+    path = "/JPEGImages/2008_000001.jpg /SegmentationClassAug/2008_000001.png"
+    assert names(f"2007_000039\n{path}\n") == [
+        "SegmentationClass/2007_000039", "SegmentationClassAug/2008_000001"]
+    with pytest.raises(DataError, match="every line ends in -1"):
+        names("2007_000032 -1\n")
 
 
 # --- ISBI ---
@@ -332,6 +354,18 @@ def test_isbi_reads_its_stacks(tmp_path):
     np.testing.assert_array_equal(labels, cells)
     (alone,) = data.isbi2012(tmp_path, "test").arrays
     assert alone.shape == (2, 1, 6, 5)
+
+
+def test_isbi_reads_labels_of_0_and_1_and_of_one_bit(tmp_path):
+    cells = RNG.integers(0, 2, (3, 6, 5))
+    save_stack(tmp_path / "train-volume.tif", np.zeros((3, 6, 5), np.uint8))
+    path = tmp_path / "train-labels.tif"
+    for pages in (cells.astype(np.uint8), cells.astype(bool)):
+        save_stack(path, pages)
+        np.testing.assert_array_equal(data.isbi2012(tmp_path).arrays[1], cells)
+    save_stack(path, np.stack([cells[0], cells[1], 255 * cells[2]]).astype(np.uint8))
+    with pytest.raises(DataError, match="holds the label 1"):
+        data.isbi2012(tmp_path)
 
 
 def test_isbi_stacks_that_do_not_belong_together_are_named(tmp_path):

@@ -576,6 +576,22 @@ LEARNERS = {
 }
 
 
+def test_deconvnets_decoder_starts_as_the_releases_and_its_encoder_as_he_says():
+    """Deviation 0.01 going up, whatever the layer; sqrt(2 / fan-in) going down."""
+    minidl.manual_seed(0)
+    for given, std in (({}, 0.01), ({"std": 0.3}, 0.3)):
+        net = DeconvNet(21, width=1 / 8, window=3, **given)
+        layers = {n.rpartition(".")[2]: m for n, m in net.named_modules() if hasattr(m, "weight")}
+        up = [m for n, m in layers.items() if "deconv" in n and not n.endswith("_bn")]
+        assert len(up) == 1 + 13
+        for layer in (*up, layers["seg-score"]):
+            assert float(layer.weight.data.std()) == pytest.approx(std, rel=0.2)
+            assert not layer.bias.data.any()
+        for name, fan_in in (("conv3_2", 32 * 9), ("conv5_1", 64 * 9), ("fc6", 64 * 9)):
+            spread = float(layers[name].weight.data.std())
+            assert spread == pytest.approx((2 / fan_in) ** 0.5, rel=0.1)
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 def test_network_learns_one_batch_by_heart(name):
     build, rate, steps = LEARNERS[name]
@@ -652,7 +668,7 @@ def test_network_runs_alike_on_cupy_arrays_and_never_waits_for_the_gpu(name, mon
         assert_alike(here, gradients(model, x.to("cuda"), Tensor(labels).to("cuda")))
 
 
-def test_the_released_optimisers_slow_nothing_but_double_the_biases():
+def test_the_released_optimisers_double_the_biases_and_spare_them_from_decay():
     net = SegNet(3, width=1 / 32)
     factors, biases, shifts = segnet.parameter_groups(net, 0.1)
     assert biases["lr"] == 0.2 and "lr" not in factors and "weight_decay" not in factors
@@ -661,6 +677,13 @@ def test_the_released_optimisers_slow_nothing_but_double_the_biases():
     assert len(biases["params"]) == convolutions and len(shifts["params"]) == convolutions - 1
     grouped = [id(p) for group in (factors, biases, shifts) for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in net.parameters())
+    for net, norms in ((SegNetBasic(3, width=1 / 32), 8), (DeconvNet(3, 1 / 64, window=1), 29)):
+        factors, biases, shifts = segnet.parameter_groups(net, 0.1)
+        assert biases["lr"] == 0.2 and biases["weight_decay"] == 0.0
+        assert len(biases["params"]) == norms + 1  # the scores have no batch norm
+        assert len(shifts["params"]) == norms and shifts.keys() == {"params"}  # they decay
+        grouped = [id(p) for group in (factors, biases, shifts) for p in group["params"]]
+        assert sorted(grouped) == sorted(id(p) for p in net.parameters())
     assert segnet.parameter_groups(SegNetBasic(3, bias=False, width=1 / 32), 0.1)[1]["params"] == []
 
     net = FCN(3, 8, width=1 / 32)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minidl
+import minidl.functional as F
 from minidl import Tensor
 from minidl.data import cell_images
 from minidl.errors import ArgumentError, DtypeError, ShapeError
@@ -58,6 +59,25 @@ def test_median_frequency_weights_equal_the_formula_worked_by_hand():
     weights = median_frequency_weights([first, second], 3)
     np.testing.assert_allclose(weights, [1, (6 / 16) / (2 / 8), (6 / 16) / (8 / 16)])
     assert weights.dtype == np.float32
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("kernel, stride", [(2, 2), (3, 2), (3, 3), (2, 3), (4, 3)])
+def test_whatever_was_pooled_with_ceil_mode_is_unpooled_to_the_size_it_had(
+    kernel, stride, padding
+):
+    """And to no size that is a stride away, which could not have been pooled to it."""
+    for h, w in ((5, 6), (7, 8), (9, 10)):
+        x = 1.0 + np.random.default_rng(0).permutation(h * w).reshape(1, 1, h, w)
+        y, index = F.max_pool2d(x, kernel, stride, padding, ceil_mode=True, return_indices=True)
+        undone = F.max_unpool2d(y, index, kernel, stride, padding, output_size=(h, w)).data
+        kept = np.isin(x, y.data)
+        np.testing.assert_array_equal(undone != 0, kept)
+        if stride >= kernel:  # no two windows meet the same pixel
+            np.testing.assert_array_equal(undone, np.where(kept, x, 0))
+        for wrong in ((h + 2 * stride, w), (h, w + 2 * stride), (h - 2 * stride, w)):
+            with pytest.raises(ShapeError, match="max_unpool2d"):
+                F.max_unpool2d(y, index, kernel, stride, padding, output_size=wrong)
 
 
 def test_ignored_pixels_and_absent_classes_have_no_say_in_class_weights():
@@ -573,11 +593,19 @@ def test_deformed_tiles_keep_image_labels_and_weights_together():
     # Without changes of grey, the "image" of instances says where labels must be, edges apart.
     agree = (image[0, 4:36, 4:36] > 0.5) == (labels > 0)
     assert agree.mean() > 0.93
-    assert (weights[labels > 0] == 1).all() and weights.max() > 5
+    share = (instances > 0).mean()  # both images hold both classes, and have one size
+    balanced = 0.5 / np.array([1 - share, share])
+    np.testing.assert_allclose(weights[labels > 0], balanced[1], rtol=1e-6)
+    np.testing.assert_allclose(weights[labels == 0].min(), balanced[0], rtol=1e-2)
+    assert weights.max() > 5
+    alike = DeformedTiles(images, instances, 40, 4, class_weight=(1, 1))
+    assert (alike.draw(1, np.random.default_rng(5))[2][labels > 0] == 1).all()
     again = tiles.draw(1, np.random.default_rng(5))
     assert all((a == b).all() for a, b in zip(again, (image, labels, weights), strict=True))
     other, _, _ = tiles.draw(1, np.random.default_rng(6))
     assert (other != image).any()
+    largest = DeformedTiles(images[:, :1], instances, 56, 4)
+    assert largest.draw(0, np.random.default_rng(0))[0].shape == (1, 56, 56)
     with pytest.raises(ShapeError, match="hold a tile"):
         DeformedTiles(images, instances, 57, 4)
     with pytest.raises(ShapeError, match="instances"):

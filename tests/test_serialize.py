@@ -173,8 +173,18 @@ def test_files_of_dtypes_that_numpy_lacks_are_refused(tmp_path):
     header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-    with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"a\.safetensors(.|\n)*BF16(.|\n)*v\.float\(\)"):
         load_arrays(path)
+
+
+@pytest.mark.parametrize(
+    "skeleton", ["[" * 200_000, '{"$array": []}', '{"$array": {}}', "{", '"\\ud800', "9" * 5000]
+)
+def test_a_skeleton_that_is_no_json_of_ours_is_refused(skeleton, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_arrays(path, {}, {"minidl.tree": skeleton})
+    with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+        load_tree(path)
 
 
 def test_a_file_of_arrays_is_not_a_tree(tmp_path):

@@ -23,6 +23,16 @@ from minidl.tasks.restoration import (
     self_ensemble,
     turned,
 )
+from minidl.tasks.restoration.luma import luma
+from minidl.tasks.restoration.protocol import (
+    PUBLISHED,
+    RED_NET,
+    Recipe,
+    degrade,
+    enlarge,
+    pair_of,
+)
+from minidl.tasks.restoration.whole import count_pieces
 from tests import strict_cupy
 
 
@@ -242,6 +252,21 @@ def test_a_network_learns_one_batch_by_heart(build, lr, steps, share):
     assert loss.item() < share * euclidean_loss(x[..., inside, inside], target).item()
 
 
+@pytest.mark.parametrize("rate", [0.1, 4.0])
+def test_adjustable_clipping_cuts_at_theta_by_the_rate(rate):
+    """Section 3.2: [-theta / rate, theta / rate], so that a step is theta at the most."""
+    theta = 0.02
+    layer = VDSR(2, 1).convolutions[0]
+    given = np.linspace(-2, 2, 9).reshape(layer.weight.shape)
+    layer.weight.grad = Tensor(given.astype(np.float32))
+    clip_grad_adjustable_([layer.weight], theta, rate)
+    expected = np.clip(given, -theta / rate, theta / rate)
+    np.testing.assert_allclose(layer.weight.grad.data, expected, rtol=1e-6)
+    before = layer.weight.data.copy()
+    SGD([layer.weight], lr=rate).step()
+    assert np.abs(layer.weight.data - before).max() == pytest.approx(theta, rel=1e-5)
+
+
 def test_vdsr_bears_a_large_rate_only_with_clipped_gradients():
     """Section 3.2: the clipped run stays within reach, the other one is lost at once."""
     x, sharp = (a.astype(np.float32) for a in pairs())
@@ -261,6 +286,32 @@ def test_vdsr_bears_a_large_rate_only_with_clipped_gradients():
         ends[theta] = loss.item()
     assert ends[0.01] < 1e3
     assert not ends[None] < 1e6
+
+
+# --- steps of a comparison ---
+
+
+def test_bytes_are_shrunk_to_bytes_where_a_recipe_says_so():
+    image = np.random.default_rng(0).integers(0, 256, (12, 15)).astype(np.uint8)
+    for luma_rounded in (False, True):
+        recipe = Recipe(luma_rounded=luma_rounded)
+        given, target = pair_of(image, 3, recipe)
+        np.testing.assert_allclose(target * 255, luma(image), atol=0.5 * (not luma_rounded) + 1e-9)
+        np.testing.assert_allclose(given, enlarge(degrade(target, 3), 3), atol=1e-12)
+    small = degrade(np.round(255 * target).astype(np.uint8), 3)
+    assert small.dtype == np.uint8
+    given, _ = pair_of(image, 3, Recipe(small_rounded=True))
+    np.testing.assert_allclose(given, enlarge(small / 255, 3), atol=1e-12)
+
+
+def test_pieces_are_counted_before_they_are_answered():
+    assert [count_pieces((h, 50), 16) for h in (1, 16, 17, 48)] == [4, 4, 8, 12]
+
+
+def test_red_nets_program_differs_from_the_papers_in_three_steps():
+    steps = ("shaved", "clipped", "rounded", "luma_rounded", "small_rounded", "antialias")
+    assert [getattr(PUBLISHED, s) for s in steps] == [True, True, True, True, False, True]
+    assert [getattr(RED_NET, s) for s in steps] == [False, False, False, True, False, True]
 
 
 # --- eight times ---
@@ -343,7 +394,7 @@ def test_an_srcnn_trained_on_valid_convolutions_comes_back_ready_to_be_tested(tm
         ({"convolutions.0.weight": drawn(4, 1, 3, 3)}, "VDSR"),
         ({"convolutions.0.weight": drawn(4, 1, 3, 3), "convolutions.3.weight": drawn(4, 4, 3, 3)},
          "do not fit"),
-        ({}, "0 arrays"),
+        ({}, "arrays"),
     ],
 )
 def test_weights_of_another_network_are_refused(state, reason, tmp_path):
@@ -356,7 +407,7 @@ def test_weights_of_another_network_are_refused(state, reason, tmp_path):
 
 def test_a_file_of_another_ending_is_refused(tmp_path):
     with pytest.raises(DataError, match="safetensors"):
-        load_model(tmp_path / "weights.pth")
+        load_model(tmp_path / "weights.onnx")
 
 
 def test_a_training_step_works_on_a_device(monkeypatch):

@@ -127,6 +127,71 @@ def test_names_of_python_2_and_of_the_first_pytorch_are_read():
     assert same(read(data), {"weight": array})
 
 
+def test_what_checkpoints_hold_besides_weights_is_read():
+    """The pickles that PyTorch 2.13 writes of these, in protocol 2."""
+    text = b"X\x06\0\0\0latin1"
+    code = {
+        "counter": b"ccollections\nCounter\n}X\1\0\0\0aK\2s\x85R",
+        "size": b"ctorch\nSize\nK\2K\3\x86\x85R",
+        "dtype": b"ctorch\nbfloat16\n",
+        "device": b"ctorch\ndevice\nX\4\0\0\0cudaK\1\x86R",
+        "cpu": b"ctorch\ndevice\nX\3\0\0\0cpu\x85R",
+        "set": b"c__builtin__\nset\n](K\1X\1\0\0\0be\x85R",
+        "set of protocol 4": b"\x8f(K\1K\2\x90",
+        "bytes": b"c_codecs\nencode\nX\3\0\0\0a\xc3\xbf" + text + b"\x86R",
+        "no bytes": b"c__builtin__\nbytes\n)R",
+        "bytes of protocol 3": b"C\2ab",
+        "keys": b"}(K\1K\2\x86K\0G?\xe0\0\0\0\0\0\0K\1\x8a\6\0\0\0\0\0\1K\2NK\3u",
+    }
+    assert read(zip_file({name: Raw(one) for name, one in code.items()})) == {
+        "counter": {"a": 2}, "size": (2, 3), "dtype": "torch.bfloat16", "device": "cuda:1",
+        "cpu": "cpu", "set": {1, "b"}, "set of protocol 4": {1, 2}, "bytes": b"a\xff",
+        "no bytes": b"", "bytes of protocol 3": b"ab",
+        "keys": {(1, 2): 0, 0.5: 1, 2**40: 2, None: 3},
+    }
+
+
+@both
+def test_a_stride_that_is_never_taken_may_be_any_number(container):
+    """PyTorch writes such for an axis of size 1; past 63 bits it is no stride at all."""
+    one = saved(np.float32([1, 2]), shape=(1, 2), strides=(2**62, 1))
+    assert same(read(CONTAINERS[container](one)), np.float32([[1, 2]]))
+    with pytest.raises(Refusal, match="strides"):
+        read(CONTAINERS[container](one._replace(strides=(2**63, 1))))
+
+
+FOREIGN_FILES = {
+    "a whole model": (b"ctorch.nn.modules.linear\nLinear\n", "whole model", "state_dict"),
+    "a model of one's own": (b"c__main__\nNet\n", "__main__ Net", "state_dict"),
+    "quantised": (b"ctorch._utils\n_rebuild_qtensor\n", "quantised", "dequantize"),
+    "sparse": (b"ctorch._utils\n_rebuild_sparse_tensor\n", "sparse", "to_dense"),
+    "NumPy's": (b"cnumpy.core.multiarray\nscalar\n", "NumPy", "weights_only=False"),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN_FILES)
+def test_files_of_other_things_are_called_by_name_with_what_to_type_in_pytorch(what, tmp_path):
+    code, name, line = FOREIGN_FILES[what]
+    (tmp_path / "a.pth").write_bytes(zip_file(Raw(code)))
+    with pytest.raises(CheckpointError, match=name) as caught:
+        load(tmp_path / "a.pth")
+    hint = str(caught.value).partition("Hint: ")[2]
+    assert line in hint and "torch.save(" in hint and "another copy" not in hint
+
+
+def test_expanded_tensors_and_torchscript_are_called_by_name(tmp_path):
+    expanded = saved(np.float32([1, 2]), shape=(3, 2), strides=(0, 1))
+    (tmp_path / "a.pth").write_bytes(zip_file({"w": expanded}))
+    with pytest.raises(CheckpointError, match=r"torch\.expand(.|\n)*v\.clone"):
+        load(tmp_path / "a.pth")
+    out = io.BytesIO(zip_file(STATE))
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("net/constants.pkl", b"\x80\x02).")
+    (tmp_path / "b.pth").write_bytes(out.getvalue())
+    with pytest.raises(CheckpointError, match=r"TorchScript(.|\n)*torch\.jit\.load"):
+        load(tmp_path / "b.pth")
+
+
 def test_attributes_of_a_state_dict_are_dropped():
     """torch.save keeps _metadata, the versions of the layers, as one."""
     code = Pickle().dump(OrderedDict(a=1))[2:-1] + b"}(X\x09\0\0\0_metadata}ub"
@@ -190,7 +255,7 @@ def test_load_refuses_what_is_not_a_file(tmp_path):
 # --- what is refused ---
 
 OTHER_NAMES = [
-    ("os", "system"), ("builtins", "eval"), ("torch", "load"), ("torch", "Size"),
+    ("os", "system"), ("builtins", "eval"), ("torch", "load"), ("torch", "tensor"),
     ("numpy.core.multiarray", "scalar"), ("collections", "OrderedDict.__init__"),
     ("torch._utils", "_rebuild_qtensor"), ("a\\x41", "b"),
 ]
@@ -215,7 +280,7 @@ OPCODES = {
     "DUP": b"K\x012", "INST": b"(ios\nsystem\n", "OBJ": b"(K\x01o", "NEWOBJ": b")\x81",
     "LONG4": b"\x8b\xff\xff\xff\x7f", "EXT1": b"\x82\x01", "PERSID": b"P0\n", "POP": b"K\x010",
     "STRING": b"S'\\z'\n", "UNICODE": b"Vx\n", "BINUNICODE8": b"\x8d" + b"\xff" * 8,
-    "BYTEARRAY8": b"\x96" + b"\xff" * 8, "EMPTY_SET": b"\x8f", "LONG": b"L" + b"9" * 5000 + b"L\n",
+    "BYTEARRAY8": b"\x96" + b"\xff" * 8, "FROZENSET": b"(\x91", "LONG": b"L" + b"9" * 5000 + b"L\n",
 }
 
 
@@ -232,8 +297,22 @@ MISUSES = {
     "append to a number": (b"K\x01K\x02a", "int for a list"),
     "set in a list": (b"]K\x01K\x02s", "list for a dict"),
     "key without a value": (b"}(K\x01u", "without a value"),
-    "a tuple as a key": (b"}))s", "tuple as a key"),
-    "a large integer as a key": (b"}\x8a\x06" + b"\x01" * 6 + b"Ns", "int as a key"),
+    "a list as a key": (b"}])s", "list as a key"),
+    "a tuple of lists as a key": (b"}]\x85)s", "tuple as a key"),
+    "a deep tuple as a key": (b"})\x85\x85\x85)s", "tuple as a key"),
+    "a long tuple as a key": (b"}(" + b"N" * 17 + b"t)s", "tuple as a key"),
+    "many large integers as keys": (
+        b"}(" + b"".join(b"\x8a\x08" + struct.pack("<q", n << 40) + b"N" for n in range(1, 2000))
+        + b"u", "keys that are no names"),
+    "a set of a list": (b"c__builtin__\nset\n](]e\x85R", "list as a key"),
+    "bytes of a number": (b"c_codecs\nencode\n(K\x01X\x06\0\0\0latin1tR", "bytes are made"),
+    "bytes of letters past latin": (b"c_codecs\nencode\n(X\x02\0\0\0\xc4\x80X\x06\0\0\0latin1tR",
+                                    "bytes are made"),
+    "bytes in utf-16": (b"c_codecs\nencode\n(X\x01\0\0\0aX\x06\0\0\0utf-16tR", "bytes are made"),
+    "a size of a list": (b"ctorch\nSize\n]\x85R", "torch.Size"),
+    "a device of a number": (b"ctorch\ndevice\nK\x01\x85R", "torch.device"),
+    "a counter of pairs": (b"ccollections\nCounter\n]\x85R", "Counter"),
+    "add to a list": (b"](K\x01\x90", "list for a set"),
     "call a number": (b"K\x01)R", "int for a Callee"),
     "call with a list": (_v2 + b"]R", "list for a tuple"),
     "a tensor of numbers": (_v2 + b"(K\x01K\x01K\x01K\x01K\x01K\x01tR", "a tensor is made from"),
@@ -364,6 +443,16 @@ BOMBS = {
         b"(" + b"K\x01" * 1000 + b"t" + put(1)
         + (_v2 + b"(" + Pickle()._identity(saved(TEN)) + b"K\0j\1\0\0\0j\1\0\0\0tR") * 5000
     ),
+    "a megabyte of lists": b"]" * 2**20,
+    "lists in a list": in_a_list((b"(" + b"]" * 999 + b"e") * 1000),
+    "330,000 views": in_a_list(
+        _v2 + b"q\0(" + Pickle()._identity(saved(TEN)) + b"K\0K\1\x85K\1\x85tq\1R"
+        + b"h\0h\1R" * 330_000
+    ),
+    "bytes of a long text, made often": in_a_list(
+        b"c_codecs\nencode\nq\0(X" + struct.pack("<I", 10**6) + b"a" * 10**6
+        + b"X\6\0\0\0latin1tq\1R" + b"h\0h\1R" * 10_000
+    ),
     "a huge pickle": b"X" + struct.pack("<I", 2**24) + bytes(2**24),
 }
 
@@ -375,7 +464,7 @@ def test_bombs_are_refused_soon_and_without_much_memory(container, bomb):
     started = time.process_time()
     with pytest.raises(Refusal):
         read(data)
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 5
     if len(data) < 10_000:
         tracemalloc.start()
         try:

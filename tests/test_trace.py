@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minidl.cuda import source
 from minidl.cuda.emulator import addresses, building, watching
 from minidl.cuda.emulator.trace import tracing
 from minidl.cuda.emulator.watching import watched
@@ -264,9 +265,10 @@ def test_lines_of_headers_are_found_in_another_checkout_too(monkeypatch, tmp_pat
     given = {"x": np.ones(64, np.float32), "y": np.zeros(64, np.float32)}
     shutil.copytree(folder(), tmp_path / "kernels")
     for where in (folder(), tmp_path / "kernels"):
-        for module in (building, watching):
+        for module in (source, building, watching):
             monkeypatch.setattr(module, "folder", lambda where=where: where)
-        building._build.cache_clear()
+        source.whole_text.cache_clear()
+        building._built.clear()
         watched.cache_clear()
         first = traced(text, "sums", 1, 64, **given).findings[0]
         assert first.kind == "overrun" and first.place.startswith("warp.cuh:")

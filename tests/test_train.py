@@ -228,11 +228,35 @@ def test_the_schedule_moves_after_every_step():
     assert rates == pytest.approx([0.01 * 0.97**i for i in range(BATCHES)])
 
 
-def test_the_progress_bar_is_silent_when_told_and_off_a_terminal(capsys):
-    for progress in (True, False):
-        model, loader, optimizer = make_parts()
-        fit(model, loader, optimizer, squared_error, epochs=1, progress=progress)
+def test_a_run_is_silent_when_told(capsys):
+    model, loader, optimizer = make_parts()
+    fit(model, loader, optimizer, squared_error, epochs=1, progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+def test_off_a_terminal_a_run_ends_with_a_line(capsys):
+    model, loader, optimizer = make_parts()
+    fit(model, loader, optimizer, squared_error, epochs=30)
+    told = capsys.readouterr()
+    assert told.out == "" and re.fullmatch(r"epoch 30/30: loss [0-9.]+, seconds .*\n", told.err)
+
+
+def test_off_a_terminal_a_long_run_says_now_and_then_how_far_it_is(capsys, monkeypatch):
+    clock = iter(range(0, 10**6, 4))
+    monkeypatch.setattr("minidl.train.progress.time.monotonic", lambda: next(clock))
+    model, loader, optimizer = make_parts()
+    fit(model, loader, optimizer, squared_error, epochs=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"epoch 1/2, step 3/7: loss [0-9.e-]+", lines[0])
+    assert 3 <= len(lines) <= 6 and lines[-1].startswith("epoch 2/2: loss")
+
+
+def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    model, loader, optimizer = make_parts()
+    fit(model, loader, optimizer, squared_error, epochs=2)
+    told = capsys.readouterr().err
+    assert "epoch 2/2: 100%" in told and "epoch 2/2: loss" not in told
 
 
 @pytest.mark.parametrize(
@@ -277,9 +301,17 @@ def test_a_resumed_run_takes_everything_from_the_checkpoint(tmp_path, whole):
         train(tmp_path, stop_at(12))
     parts = make_parts(seed=5)  # other weights, and other random numbers from here on
     set_rate(parts[2], 123.0)
-    model, history = train(tmp_path, parts=parts)
+    with pytest.warns(UserWarning, match=r"optimizer: lr = 123.0 was given, and 0.01, the check"):
+        model, history = train(tmp_path, parts=parts)
     assert weights(model) == whole.weights
     assert untimed(history) == untimed(whole.history)
+
+
+def test_a_resumed_run_says_from_where(tmp_path, capsys):
+    train(tmp_path, epochs=1)
+    train(tmp_path, epochs=2, progress=True)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == f"resuming from {tmp_path / 'last.safetensors'}: 1 epochs, 7 steps done"
 
 
 @pytest.mark.parametrize("every", [None, 1, 7, 100])
@@ -384,7 +416,8 @@ def test_files_that_a_killed_run_left_half_written_are_removed(tmp_path):
 def test_another_config_at_a_resume_is_reported(tmp_path):
     train(tmp_path, epochs=1, config={"lr": 0.01, "sizes": (4, 8)})
     train(tmp_path, epochs=1, config={"lr": 0.01, "sizes": (4, 8)})  # a tuple is no change
-    with pytest.warns(UserWarning, match="another config .*: lr, new;"):
+    told = r"another config .*\n.*lr is 0.1 now, and was 0.01\n.*new is 1 now, and was None"
+    with pytest.warns(UserWarning, match=told):
         train(tmp_path, epochs=1, config={"lr": 0.1, "sizes": (4, 8), "new": 1})
 
 
@@ -476,7 +509,7 @@ def test_a_failing_disk_leaves_the_checkpoint_before_it(tmp_path, monkeypatch, w
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk is gone"):
+    with pytest.raises(CheckpointError, match=r"last\.(.|\n)*gone\n.*before it is whole"):
         train(tmp_path)
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
     model, _ = train(tmp_path)
@@ -584,7 +617,7 @@ def train_killed(out):
         status = None
         while status != 0:
             place = ("loop", "files")[draw.integers(2)]
-            lines = int(draw.integers(20, {"loop": 250, "files": 2500}[place]))
+            lines = int(draw.integers(20, {"loop": 700, "files": 4000}[place]))
             child = os.fork()
             if child == 0:
                 sys.settrace(kill_after(lines, place))

@@ -286,8 +286,9 @@ def test_weights_from_before_batches_were_counted_load(tmp_path):
 def test_weights_may_be_a_part_of_a_file(tmp_path):
     model, other = narrow_resnet(), narrow_resnet()
     save_tree(tmp_path / "c.safetensors", {"epoch": 3, "state_dict": model.state_dict()})
-    with pytest.raises(CheckpointError, match=r"holds 'epoch', 'state_dict'(.|\n)*part="):
-        load_weights(other, tmp_path / "c.safetensors")
+    save_tree(tmp_path / "d.safetensors", {"epoch": 3, "mine": model.state_dict()})
+    with pytest.raises(CheckpointError, match=r"holds 'epoch', 'mine'(.|\n)*part="):
+        load_weights(other, tmp_path / "d.safetensors")
     with pytest.raises(CheckpointError, match="its part 'epoch' is not"):
         load_weights(other, tmp_path / "c.safetensors", part="epoch")
     load_weights(other, tmp_path / "c.safetensors", part="state_dict")

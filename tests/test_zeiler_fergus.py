@@ -11,6 +11,7 @@ from minidl import Tensor, nn
 from minidl.data import ArrayDataset
 from minidl.errors import ArgumentError, ShapeError
 from minidl.models.vgg import VGG
+from minidl.tasks.units.masking import selective_units
 from minidl.tasks.units.projection import RULES, project, strongest
 from tests import strict_cupy
 
@@ -46,7 +47,7 @@ def test_the_gradient_rule_is_the_gradient(layer, ceil_mode, batch_norm):
     vgg = net(batch_norm, ceil_mode=ceil_mode)
     seen = project(vgg, photos(), layer, 1, rule="gradient")
     x = Tensor(photos()).requires_grad_()
-    activations = F.flatten(vgg.eval().taps(x, [layer])[layer][:, 1], 1).max(1)
+    activations = F.flatten(vgg.eval().taps(x, [layer])[layer][:, 1], 1).max(axis=1)
     (expected,) = minidl.grad(activations.sum(), x)
     assert np.abs(expected.numpy()).max() > 1e-3
     np.testing.assert_allclose(seen.activation, activations.detach().numpy(), rtol=1e-12)
@@ -311,3 +312,16 @@ def test_a_search_for_nothing_is_refused(change):
 def test_units_of_a_search_must_exist():
     with pytest.raises(ArgumentError, match=r"strongest: relu1_1 has no unit 3"):
         strongest(net(), photos(), "relu1_1", units=[3])
+
+
+def test_selective_units_are_judged_by_their_nine_strongest_images():
+    """More than nine are given; nine come back, in order, of the units with the largest lead."""
+    minidl.manual_seed(0)
+    vgg = VGG((1, 1), width=6, hidden=8, num_classes=3).eval()
+    images = np.random.default_rng(0).standard_normal((14, 3, 12, 12)).astype(np.float32)
+    found = selective_units(vgg, images, "relu2_1", 4)
+    assert found.best.activation.shape == (4, 9)
+    assert (np.diff(found.best.activation, axis=1) <= 0).all()
+    every = strongest(vgg, images, "relu2_1", count=14).activation
+    leads = np.where(every[:, 8] > 0, every[:, :9].mean(1) / every.mean(1), 0)
+    assert found.units == list(np.argsort(-leads, kind="stable")[:4])

@@ -151,17 +151,41 @@ inline void __nanosleep(unsigned) {}
 
 // ------------------------------------------------------------------------------------------ Shared memory
 
-// `extern __shared__ T name[];` becomes `T* name = minidl_dynamic_shared();`
+// `extern __shared__ T name[];` becomes `T(*name) = minidl_dynamic_shared();`
 struct DynamicShared {
     template <class T> operator T*() const { return reinterpret_cast<T*>(::emulator::dynamic_shared); }
 };
 inline DynamicShared minidl_dynamic_shared() { return {}; }
 
+namespace emulator {
+
+// A __shared__ variable, between two pieces of memory that are nobody's: an access a little beyond it does no harm,
+// and is seen.
+template <class T, size_t ALIGNMENT>
+struct Guarded {
+#ifndef MINIDL_ASAN  // which has room of its own around every variable
+    alignas(128) char before[SHARED_ROOM];
+#endif
+    alignas(ALIGNMENT > 16 ? ALIGNMENT : 16) alignas(T) T value;
+#ifndef MINIDL_ASAN
+    char behind[SHARED_ROOM];
+#endif
+};
+
+struct FileShared {  // one that is declared outside of functions
+    FileShared(const volatile void* address, size_t size, const char* name) {
+        note_file_shared(const_cast<void*>(address), size, name);
+    }
+};
+
+}  // namespace emulator
+
 // Behind each declaration of a __shared__ variable.
-#define MINIDL_SHARED(variable)                                                            \
-    do {                                                                                   \
-        static int serial;                                                                 \
-        ::emulator::note_shared(&variable, sizeof variable, #variable, serial);            \
+#define MINIDL_SHARED(variable, room)                                                                   \
+    do {                                                                                                \
+        static int serial;                                                                              \
+        ::emulator::note_shared(const_cast<void*>(static_cast<const volatile void*>(&variable)),        \
+                                sizeof variable, #variable, room, serial);                              \
     } while (0);
 
 #include "warp.hpp"
@@ -193,5 +217,5 @@ void call(void (*function)(Parameters...), void** values) {
 // One for each kernel, at the end of the file: takes the arguments by address, in the order of the parameters.
 #define MINIDL_KERNEL(name)                                                                    \
     extern "C" EXPORTED void minidl_call_##name(void** values) {                               \
-        ::emulator::call(&name, values);                                                       \
+        ::emulator::call(&minidl_kernel_##name, values);                                       \
     }

@@ -30,12 +30,12 @@ inline void change(Spot& from, Spot& to) { minidl_change(&from, to); }
 #endif
 
 struct Fiber {
-    static constexpr size_t SIZE = 256 * 1024;
+    static constexpr size_t SIZE = 576 * 1024;  // a CUDA thread has up to 512 KB of local memory
     Spot spot{};
     char* stack;
 
     Fiber() {  // pages are taken from the system when they are first touched
-        void* memory = mmap(nullptr, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* memory = mmap(nullptr, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (memory == MAP_FAILED) abort();
         stack = static_cast<char*>(memory);
         // A thread that needs more than SIZE ends the program here, rather than write into another's stack.

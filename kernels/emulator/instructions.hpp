@@ -49,7 +49,7 @@ namespace emulator {
 struct Fragments { float a[4], b[2], d[4]; };
 struct Result { float d[4]; };
 
-inline double as_tf32(float v) { return bits_as<float>(bits_as<unsigned>(v) & 0xffffe000u); }
+inline double as_tf32(float v) { return v != v ? v : bits_as<float>(bits_as<unsigned>(v) & 0xffffe000u); }
 
 // The tensor core rounds its sums towards zero.
 inline float towards_zero(double v) {

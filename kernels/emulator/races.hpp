@@ -70,21 +70,48 @@ class Clocks {
 };
 
 // Of many accesses that may be concurrent (reads, or atomics) those that are kept: enough that whoever comes
-// next finds one that is not its own, and not ordered, if there is any.
+// next finds one that is not its own, and not ordered, if there is any. Of a warp's lanes that come at the same time,
+// all are kept; of others, those of one earlier time.
 struct Crowd {
     Stamp last, beside, other_warp, other_block;
+    uint32_t last_lanes, beside_lanes;  // of the warp: all that came when `last` did, and when `beside` did
 
     void add(const Stamp& now) {
-        if (last.block != now.block) other_block = last;
-        else if (last.thread / 32 != now.thread / 32) other_warp = last;
-        else if (last.thread != now.thread) beside = last;
+        if (last.block != now.block) {
+            other_block = last, last_lanes = beside_lanes = 0;
+        } else if (last.thread / 32 != now.thread / 32 || last.epoch != now.epoch) {
+            if (last.thread / 32 != now.thread / 32) other_warp = last;
+            last_lanes = beside_lanes = 0;
+        } else if (last.clock != now.clock) {
+            const uint32_t others = last_lanes & ~(1u << now.thread % 32);
+            if (others) beside = last, beside_lanes = others;
+            last_lanes = 0;
+        }
         last = now;
+        last_lanes |= 1u << now.thread % 32;
     }
 
-    const Stamp* not_ordered(const Clocks& clocks, bool blocks) const {
-        for (const Stamp* stamp = &last; stamp <= &other_block; stamp++)
-            if (!clocks.ordered(*stamp, blocks)) return stamp;
+    const Stamp* not_ordered(const Clocks& clocks, bool blocks) {
+        if (last_lanes & (last_lanes - 1) || beside_lanes) {
+            find_lane(last, last_lanes, clocks, blocks);
+            find_lane(beside, beside_lanes, clocks, blocks);
+        }
+        if (!clocks.ordered(last, blocks)) return &last;
+        if (beside_lanes && !clocks.ordered(beside, blocks)) return &beside;
+        if (!clocks.ordered(other_warp, blocks)) return &other_warp;
+        if (!clocks.ordered(other_block, blocks)) return &other_block;
         return nullptr;
+    }
+
+  private:
+    // Lets a stamp be that of a lane that is not ordered, if there is one.
+    static void find_lane(Stamp& stamp, uint32_t lanes, const Clocks& clocks, bool blocks) {
+        if (stamp.block != uint32_t(block_serial)) return;
+        for (uint32_t left = lanes; left; left &= left - 1) {
+            Stamp other = stamp;
+            other.thread = other.thread / 32 * 32 + __builtin_ctz(left);
+            if (!clocks.ordered(other, blocks)) { stamp = other; return; }
+        }
     }
 };
 

@@ -19,7 +19,8 @@ struct Region {
     int number;         // of the argument or the shared variable, in the order in which Python knows them
     bool constant;
     std::unique_ptr<History> history;  // where it can be written
-    std::vector<char> written;         // of shared memory: byte by byte, whether this block has written it
+    std::vector<char> written;         // byte by byte, whether it is written: of shared memory, by this block
+    bool variable = false;             // whether it is a __device__ variable
     bool holds(uintptr_t at, int bytes) const { return at - start < size && at + bytes <= start + size; }
 };
 
@@ -28,13 +29,14 @@ class Regions {
     Region nowhere{0, 0, OWN, -1, false, {}, {}};
 
     // cell: the smallest access that is likely
-    void add(const void* at, size_t size, Space space, int number, bool constant, int cell) {
+    Region& add(const void* at, size_t size, Space space, int number, bool constant, int cell) {
         all.push_back({reinterpret_cast<uintptr_t>(at), size, space, number, constant, {}, {}});
         Region& region = all.back();
         if (space == SHARED) region.written.assign(size, 0);
         if (space != OWN && !constant) region.history.reset(new History(size, cell, space == GLOBAL));
         const auto before = [](Region* a, Region* b) { return a->start < b->start; };
         by_address.insert(std::upper_bound(by_address.begin(), by_address.end(), &region, before), &region);
+        return region;
     }
 
     Region* at(uintptr_t address) const {
@@ -56,7 +58,8 @@ class Regions {
     }
 
     void forget_writes() {
-        for (Region& region : all) std::fill(region.written.begin(), region.written.end(), 0);
+        for (Region& region : all)
+            if (region.space == SHARED) std::fill(region.written.begin(), region.written.end(), 0);
     }
 
     void clear() { all.clear(), by_address.clear(); }

@@ -1,6 +1,7 @@
 // Runs blocks; see runtime.hpp. Compiled without sanitizers, which are told here what they cannot see: the fibers.
 #include "runtime.hpp"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -47,6 +48,15 @@ void (*kernel)(void**);
 void** arguments;
 std::string report;
 bool failed;
+
+struct Shared { char* address; size_t size; const char* name; };
+std::vector<Shared> noted;              // __shared__ variables that this block has come to, with room around them
+size_t noted_size;
+std::vector<Shared>& of_file() {        // those outside of functions, noted while the library is loaded
+    static std::vector<Shared> all;
+    return all;
+}
+constexpr size_t MOST_STATIC = 48 * 1024, MOST = 227 * 1024;  // bytes of shared memory that a block may have
 
 // What orders memory, as ThreadSanitizer wants it told: who acquires a tag comes after all who released it. A block
 // starts after the one before has ended. Barriers use two tags in turns, since a thread may come to the next barrier
@@ -278,9 +288,57 @@ void begin_block() {
 #endif
     }
     memset(dynamic_shared, 0xff, dynamic_size);  // NaNs
+    noted.clear();
+    noted_size = 0;
 #ifdef MINIDL_WATCHED
     watch_block_begins();
 #endif
+    for (const Shared& shared : of_file()) {
+        int serial = 0;
+        note_shared(shared.address, shared.size, shared.name, SHARED_ROOM, serial);
+    }
+    noted_size = 0;  // of those outside, a kernel has only what it uses
+}
+
+// Whether anybody has written beside a __shared__ variable. (In watched builds, each access is looked at.)
+void look_beside() {
+#if !defined(MINIDL_WATCHED) && !defined(MINIDL_ALONE)
+    static_assert(SHARED_ROOM == 128, "");
+    static const std::string untouched(SHARED_ROOM, '\xff');
+    for (const Shared& shared : noted) {
+        const bool before = memcmp(shared.address - SHARED_ROOM, untouched.data(), SHARED_ROOM);
+        if (!before && !memcmp(shared.address + shared.size, untouched.data(), SHARED_ROOM)) continue;
+        failed = true;
+        say("block (%u, %u, %u) writes %s the __shared__ array %s, which has %zu bytes", block_index.x, block_index.y,
+            block_index.z, before ? "ahead of" : "beyond the end of", shared.name, shared.size);
+        say("\nminidl.cuda.emulator.trace.tracing() tells the line, and the thread");
+        return;
+    }
+#endif
+}
+
+// Where nobody can run on, those who ask for the lanes that are with them have waited long enough. Of each warp, those
+// at the first line are told of each other; they may still come to where the others wait.
+bool answer_asking() {
+    bool any = false;
+    for (size_t warp = 0; warp < warps.size(); warp++) {
+        const size_t end = std::min(warp * 32 + 32, threads.size());
+        const Thread* first = nullptr;
+        for (size_t t = warp * 32; t < end; t++)
+            if (threads[t].state == ASKING && (!first || threads[t].place.line < first->place.line)) first = &threads[t];
+        if (!first) continue;
+        any = true;
+        const Place place = first->place;
+        unsigned lanes = 0;
+        for (size_t t = warp * 32; t < end; t++)
+            if (threads[t].state == ASKING && threads[t].place == place) lanes |= 1u << t % 32;
+        for (unsigned left = lanes; left; left &= left - 1) {
+            Thread& thread = threads[warp * 32 + __builtin_ctz(left)];
+            thread.together = lanes;
+            wake(thread);
+        }
+    }
+    return any;
 }
 
 void end_block() {
@@ -294,7 +352,13 @@ bool run_block() {
     begin_block();
     release(&start_tag);
     go(idle_fiber());
+    while (!failed && answer_asking()) {
+        Thread* thread = take_ready();
+        become(thread);
+        go(thread->fiber);
+    }
     end_block();
+    if (!failed) look_beside();
     if (!failed && count(RETURNED) < block_threads) {
         failed = true;
         explain_standstill();
@@ -357,6 +421,15 @@ unsigned lanes_alive() {
     return (lanes < 32 ? (1u << lanes) - 1 : 0xffffffffu) & ~lanes_returned(current->warp);
 }
 
+unsigned lanes_together(int line, const char* file) {
+    const Unseen unseen;
+    Thread& self = *current;
+    self.state = ASKING;
+    self.place = {file, line};
+    wait();
+    return self.together;
+}
+
 bool is_runtimes(const void* address) {
     const auto inside = [address](const auto& list) {
         return address >= list.data() && address < list.data() + list.size();
@@ -407,16 +480,27 @@ void* meet(const char* what, unsigned mask, const void* in, int size, void (*com
     return warp.out[self.lane];
 }
 
-void note_shared(void* address, size_t size, const char* name, int& serial) {
+void note_shared(void* address, size_t size, const char* name, int room, int& serial) {
     if (serial == block_serial) return;
     serial = block_serial;
     const Unseen unseen;
-    memset(address, 0xff, size);
+    char* const start = static_cast<char*>(address);
+    memset(start - room, 0xff, size + 2 * room);
+    if (room) noted.push_back({start, size, name});
+    noted_size += size;
+    if (noted_size > MOST_STATIC)
+        fail("declares %zu bytes of static __shared__ memory by %s: a block has %zu, beyond which it must be dynamic",
+             noted_size, name, MOST_STATIC);
+    if (noted_size + dynamic_size > MOST)
+        fail("has %zu bytes of static and %d of dynamic shared memory: a block can have %zu", noted_size, dynamic_size,
+             MOST);
 #if defined(MINIDL_WATCHED) || defined(MINIDL_ALONE)
     watch_shared(address, size, name);
-#else
-    (void)name;
 #endif
+}
+
+void note_file_shared(void* address, size_t size, const char* name) {
+    of_file().push_back({static_cast<char*>(address), size, name});
 }
 
 }  // namespace emulator
@@ -426,6 +510,24 @@ void note_shared(void* address, size_t size, const char* name, int& serial) {
 using namespace emulator;
 
 extern "C" __attribute__((visibility("default"))) const char* minidl_error() { return report.c_str(); }
+
+extern "C" char __ehdr_start[] __attribute__((visibility("hidden"))), etext[] __attribute__((visibility("hidden")));
+
+// Where the library's code lies: what Python finds lines by, and guard.cpp a kernel that it may stop.
+extern "C" __attribute__((visibility("default"))) void minidl_code(const char** from, const char** to) {
+    *from = __ehdr_start, *to = etext;
+}
+
+// After a fault: which thread it was. Whether the address is where a thread's stack ends goes to `full`.
+extern "C" __attribute__((visibility("default"))) const char* minidl_died(const char* address, int* full) {
+    report.clear();
+    *full = 0;
+    for (const Fiber* fiber : all_fibers) *full |= address >= fiber->stack && address < fiber->stack + 4 * 4096;
+    if (current)
+        say("thread (%u, %u, %u) of ", current->index.x, current->index.y, current->index.z);
+    say("block (%u, %u, %u)", block_index.x, block_index.y, block_index.z);
+    return report.c_str();
+}
 
 // Blocks first to last - 1 of the grid, in the order x, y, z. 0: all went well; 1: minidl_error() says what did not.
 extern "C" __attribute__((visibility("default"))) int minidl_run(

@@ -34,7 +34,7 @@ struct Copy {  // cp.async, on its way
     int group, line;
 };
 
-enum State { FRESH, RUNNING, READY, AT_BARRIER, IN_MEETING, RETURNED };
+enum State { FRESH, RUNNING, READY, AT_BARRIER, IN_MEETING, ASKING, RETURNED };  // ASKING: who is with it
 
 struct Thread {
     Index index;
@@ -44,6 +44,7 @@ struct Thread {
     Fiber* fiber;
     std::vector<Copy> copies;
     int group;               // of the copies being gathered
+    unsigned together;       // what it is told when it asks
     void* sanitizer = nullptr;  // ThreadSanitizer's idea of this thread, and of its successors in other blocks
 };
 
@@ -84,10 +85,24 @@ void* meet(const char* what, unsigned mask, const void* in, int size, void (*com
 // Ends the block, and the launch, with a message. Does not return.
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-// Notes a __shared__ variable, and fills it with NaNs when a block comes to it first.
-void note_shared(void* address, size_t size, const char* name, int& serial);
+// Bytes around each __shared__ variable that are nobody's.
+#if defined(MINIDL_ASAN)
+constexpr int SHARED_ROOM = 0;
+#elif defined(MINIDL_WATCHED)
+constexpr int SHARED_ROOM = 4096;
+#else
+constexpr int SHARED_ROOM = 128;
+#endif
+
+// Notes a __shared__ variable, and fills it and the room around it with NaNs when a block comes to it first.
+void note_shared(void* address, size_t size, const char* name, int room, int& serial);
+void note_file_shared(void* address, size_t size, const char* name);  // one outside of functions: for all blocks
 
 unsigned lanes_alive();  // of the running thread's warp
+
+// The lanes that are together with the running thread: those of its warp that come to the same place before anybody
+// can go on elsewhere.
+unsigned lanes_together(int line, const char* file);
 
 bool is_runtimes(const void* address);  // whether the runtime's own memory lies there
 

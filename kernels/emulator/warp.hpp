@@ -8,7 +8,7 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, CALLER) {
     ::emulator::meet("__syncwarp", mask, nullptr, 0, nullptr, true, line, file);
 }
 
-inline unsigned __activemask() { return ::emulator::lanes_alive(); }
+inline unsigned __activemask(CALLER) { return ::emulator::lanes_together(line, file); }
 
 namespace emulator {
 

@@ -5,7 +5,7 @@
 //
 //     whether the address belongs to an argument, to shared memory, or to nobody     (below)
 //     whether another thread touches it at the same time                             (races.hpp)
-//     whether anybody has written there, of shared memory                            (below)
+//     whether anybody has written there, of shared memory, and of outputs if asked   (below)
 //     how the accesses of a warp's lanes lie together                                (traffic.hpp)
 //
 // Python says beforehand where the arguments lie and which line each stretch of code belongs to, and reads what
@@ -96,11 +96,17 @@ void find(Kind kind, const Site& site, uintptr_t at, const Region* region, const
     findings.push_back(made);
 }
 
+// Whether an access that leaves a static __shared__ variable stays in the room around it.
+bool beside(const Region& region, uintptr_t at, int size) {
+    return at >= region.start - SHARED_ROOM && at + size <= region.start + region.size + SHARED_ROOM;
+}
+
 // An access that is not wholly inside of one array. It is let happen where it can do no harm.
 void overrun(const Site& site, uintptr_t at) {
     const Region* near = regions.nearest(at, guard);
     find(OVERRUN, site, at, near);
-    const bool has_room = near && (near->space == GLOBAL || near->start == reinterpret_cast<uintptr_t>(dynamic_shared));
+    const bool dynamic = near && near->start == reinterpret_cast<uintptr_t>(dynamic_shared);
+    const bool has_room = near && (near->space == GLOBAL ? !near->variable : dynamic || beside(*near, at, site.size));
     if (!has_room && !(near && site.access == READ)) fail("touches memory that is not the kernel's");
 }
 
@@ -150,7 +156,7 @@ void touch(Site& site, uintptr_t at) {
     if (region->space == OWN) return;
     const bool writes = site.access != READ;
     if (writes && region->constant) find(CONST_WRITE, site, at, region);
-    if (region->space == SHARED) {
+    if (!region->written.empty()) {
         char* const written = region->written.data() + (at - region->start);
         if ((site.access == READ || site.access == ATOMIC) && memchr(written, 0, site.size))
             find(UNWRITTEN, site, at, region);
@@ -251,6 +257,17 @@ EXPORTED void minidl_watch_begin(void* memory, unsigned long long room) {
 
 EXPORTED void minidl_watch_array(void* at, unsigned long long size, int number, int element, int constant) {
     regions.add(at, size, GLOBAL, number, constant, element);
+}
+
+// A __device__ variable: all launches share it, and its first value is written.
+EXPORTED void minidl_watch_variable(unsigned long long from, unsigned long long size, int number) {
+    regions.add(__ehdr_start + from, size, GLOBAL, number, false, 4).variable = true;
+}
+
+// The memory of an array whose values the kernel must not read before somebody wrote them.
+EXPORTED void minidl_watch_unwritten(void* at) {
+    Region* region = regions.at(reinterpret_cast<uintptr_t>(at));
+    if (region) region->written.assign(region->size, 0);
 }
 
 // What the kernel may use without being watched: constants, and variables outside of functions.

@@ -28,7 +28,7 @@ __device__ inline void mma_tf32(float (&d)[4], const float (&a)[4], const float 
 // The nearest TF32 number: rounded, where cutting off would lose up to a whole last place.
 __device__ inline float round_tf32(float v) {
 #ifdef MINIDL_EMULATED
-    return __uint_as_float((__float_as_uint(v) + 0x1000u) & 0xffffe000u);
+    return v != v ? v : __uint_as_float((__float_as_uint(v) + 0x1000u) & 0xffffe000u);
 #elif BEFORE_SM_80
     __trap();
     return v;

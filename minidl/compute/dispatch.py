@@ -26,7 +26,7 @@ import numpy as np
 
 from minidl.compute import fast, reference
 from minidl.compute.arrays import Array
-from minidl.errors import ArgumentError, message
+from minidl.errors import ArgumentError, DtypeError, message
 
 Code = Callable[..., Any]
 """A function of arrays and settings that returns an array or several."""
@@ -69,12 +69,40 @@ def use_kernels(code: str) -> Iterator[None]:
 
 def run(function: Code, *arrays: Array, **settings: Any) -> Any:
     """Compute what ``function`` of ``minidl.compute.reference`` does, by the code now in use."""
+    if arrays[0].dtype == np.float16:
+        return _in_single(function, arrays, settings)
     code = _code.get()
     if code == "default" and isinstance(arrays[0], np.ndarray):
         function = FAST.get(function, function)
-    elif code != "reference" and _is_for_kernels(arrays):
-        function = launchers().get(function, function)
+    elif code != "reference":
+        function = _launcher(function, arrays)
     return function(*arrays, **settings)
+
+
+def _in_single(function: Code, arrays: tuple[Array, ...], settings: dict[str, Any]) -> Any:
+    """Compute what is kept in float16 in float32: its sums must not overflow or lose digits."""
+    wide = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays]
+    found = run(function, *wide, **settings)
+    several = found if isinstance(found, tuple) else (found,)
+    half = tuple(a.astype(np.float16) if a.dtype.kind == "f" else a for a in several)
+    return half if isinstance(found, tuple) else half[0]
+
+
+def _launcher(function: Code, arrays: tuple[Array, ...]) -> Code:
+    """The kernels' launcher of a function, or the function itself where there are no kernels."""
+    launcher = launchers().get(function)
+    if launcher is None:
+        return function
+    floats = [a.dtype for a in arrays if a.dtype.kind not in "iu"]
+    if len(set(floats)) == 1 and floats[0] in (np.float32, np.float64):
+        return launcher
+    raise DtypeError(
+        message(
+            f"{function.__name__}: the kernels compute float32 or float64, one of them at a time",
+            f"received {', '.join(str(a.dtype) for a in arrays)}",
+            hint="convert first, x.astype(numpy.float32), or use_kernels('reference').",
+        )
+    )
 
 
 @cache
@@ -86,11 +114,3 @@ def launchers() -> dict[Code, Code]:
     from minidl import kernels
 
     return {getattr(reference, name): getattr(kernels, name) for name in kernels.__all__}
-
-
-def _is_for_kernels(arrays: tuple[Array, ...]) -> bool:
-    """Tell whether kernels take these: they are float32 or float64, and do not mix the two."""
-    dtype = arrays[0].dtype
-    return dtype in (np.float32, np.float64) and all(
-        array.dtype == dtype or array.dtype.kind in "iu" for array in arrays
-    )

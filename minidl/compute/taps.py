@@ -55,6 +55,11 @@ class Taps:
         return matrix
 
     @cached_property
+    def picks(self) -> bool:
+        """Whether every output pixel is one pixel of the original, unchanged."""
+        return self.index.shape[1] == 1 and bool((self.weight == 1).all())
+
+    @cached_property
     def transposed(self) -> Taps:
         """The taps of the adjoint: what each original pixel gathers from the output."""
         turned = self.matrix.T

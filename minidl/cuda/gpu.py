@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from minidl.cuda import nvrtc
+from minidl.cuda.cache import passing, private
 from minidl.cuda.prepare import Launch
-from minidl.cuda.source import Kernel, Source, whole_text
+from minidl.cuda.source import Kernel, Source, real_option, whole_text
 from minidl.files.whole import replacing
 
 FREE_SHARED = 48 * 1024
@@ -89,7 +89,7 @@ def _loaded(kernel: Kernel, real: str, device: int) -> Loaded:
 def _module(source: Source, real: str, capability: str) -> Any:
     import cupy
 
-    text, options = whole_text(source), (f"-Dreal={real}",)
+    text, options = whole_text(source), real_option(source, real)
     newest, driver = nvrtc.available(), cupy.cuda.runtime.driverGetVersion()
     # A driver loads no code of a later CUDA than its own; CuPy's compiler suits CuPy's driver.
     if not newest or 1000 * int(newest.split(".")[0]) > driver:
@@ -121,12 +121,12 @@ def architecture(capability: str, known: tuple[str, ...]) -> str:
 def _on_disk(cubin: bytes) -> Path:
     """A file with the machine code, for CUDA to load: in the cache, or where one may write."""
     name = f"{hashlib.sha256(cubin).hexdigest()}.cubin"
-    path = nvrtc.cache_folder() / "cubins" / name
+    path = private("cubins", needed=False) / name
     try:
         if not path.is_file() or path.read_bytes() != cubin:
             with replacing(path) as temporary:
                 temporary.write_bytes(cubin)
-    except OSError:
-        path = Path(tempfile.mkdtemp(prefix="minidl-")) / name
+    except OSError as cause:
+        path = passing(f"cannot write {path}: {cause.strerror}", "make room on its disk.") / name
         path.write_bytes(cubin)
     return path

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import importlib.util
-import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -19,8 +18,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from minidl.cuda.cache import keep, private, recall
 from minidl.errors import ArgumentError, DeviceError, KernelError, message
-from minidl.files.whole import replacing
 
 OPTIONS = ("--std=c++17", "--ptxas-options=-v")
 """Options that are always given; the second writes registers and spills into the log."""
@@ -85,7 +84,7 @@ def compile(source: str, name: str, arch: str = "sm_90", options: Sequence[str] 
     if any(option.startswith(_READS_FILES) for option in options):
         return _compile(library, source, name, given)
     key = hashlib.sha256(repr((source, name, given, _version(library))).encode()).hexdigest()
-    path = cache_folder() / "cubins" / key
+    path = private("cubins", needed=False) / key
     kept = _recall(path)
     if kept is None:
         kept = _compile(library, source, name, given)
@@ -242,26 +241,16 @@ def _places(source: str, name: str) -> dict[tuple[str, int], str]:
 # --- results kept on disk ---
 
 
-def cache_folder() -> Path:
-    """The folder of all that is compiled: $MINIDL_CACHE, or .cache/minidl in one's home."""
-    return Path(os.environ.get("MINIDL_CACHE") or Path.home() / ".cache" / "minidl")
-
-
 def _recall(path: Path) -> Compiled | None:
     """A kept result; None where there is none, or it is damaged."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    digest, body = data[:32], data[32:]
-    if hashlib.sha256(body).digest() != digest:
+    body = recall(path)
+    if body is None:
         return None
     log, _, cubin = body.partition(b"\0")
     return Compiled(cubin, log.decode())
 
 
 def _keep(path: Path, result: Compiled) -> None:
-    """Keep a result: a digest of the rest, the log, a zero byte, the cubin."""
-    body = result.log.encode() + b"\0" + result.cubin
-    with suppress(OSError), replacing(path) as temporary:  # a full or read-only disk is no error
-        temporary.write_bytes(hashlib.sha256(body).digest() + body)
+    """Keep a result: the log, a zero byte, the cubin."""
+    with suppress(OSError):  # a full disk is no error
+        keep(path, result.log.encode() + b"\0" + result.cubin)

@@ -30,6 +30,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "int64": np.dtype(np.int64),
     "uint64": np.dtype(np.uint64),
     "unsigned char": np.dtype(np.uint8),
+    "short": np.dtype(np.int16),
+    "unsigned short": np.dtype(np.uint16),
+    "signed char": np.dtype(np.int8),
     "bool": np.dtype(np.bool_),
 }
 """NumPy's name for each type that a parameter may have, beside ``real`` and structs."""
@@ -40,7 +43,35 @@ _SPELLINGS = {
     "long long int": "int64",
     "unsigned long long": "uint64",
     "unsigned long long int": "uint64",
+    "size_t": "uint64",
+    "long": "int64",
+    "long int": "int64",
+    "unsigned long": "uint64",
+    "unsigned long int": "uint64",
+    "ptrdiff_t": "int64",
+    "signed": "int",
+    "char": "signed char",
+    "uint8_t": "unsigned char",
+    "int8_t": "signed char",
+    "uint16_t": "unsigned short",
+    "int16_t": "short",
+    "uint32_t": "unsigned",
+    "int32_t": "int",
+    "uint64_t": "uint64",
+    "int64_t": "int64",
 }
+"""Other spellings of these, as they are where CUDA runs: there a long has 64 bits."""
+
+_TAKEN = frozenset((
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
+    "copysign", "cos", "cosh", "cospi", "erf", "erfc", "erfinv", "exp", "exp10", "exp2",
+    "expm1", "fabs", "fdim", "floor", "fma", "fmax", "fmin", "fmod", "frexp", "hypot", "ilogb",
+    "isfinite", "isinf", "isnan", "ldexp", "lgamma", "log", "log10", "log1p", "log2", "logb",
+    "max", "min", "modf", "nearbyint", "norm", "pow", "remainder", "rint", "round", "rsqrt",
+    "scalbn", "signbit", "sin", "sincos", "sinh", "sinpi", "sqrt", "tan", "tanh", "tgamma",
+    "trunc", "printf", "malloc", "free", "memcpy", "memset", "assert", "clock", "main", "real",
+))
+"""Names that a kernel cannot have, since functions of CUDA have them, or nvcc's own words."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +145,8 @@ class Kernel:
 _COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _KERNEL = re.compile(
     r'(?P<external>\bextern\s*"C"\s*)?\b__global__\s+(?:void\s+)?'
-    r"(?:__launch_bounds__\s*\(\s*(?P<bounds>[^),]*)[^)]*\)\s*)?(?:void\s+)?"
+    r"(?:__launch_bounds__\s*\((?P<bounds>(?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)\s*)?"
+    r"(?:void\s+)?"
     r"(?P<name>\w+)\s*\((?P<parameters>[^()]*)\)"
 )
 
@@ -190,10 +222,10 @@ def _kernels_of(source: Source) -> dict[str, Kernel]:
                     "into device functions that it calls.",
                 )
             )
+        _check_name(where, found["name"])
         listed = (part.strip() for part in found["parameters"].split(","))
         parameters = tuple(_parameter(where, p) for p in listed if p not in ("", "void"))
-        bounds = found["bounds"] or ""
-        threads = int(bounds) if bounds.strip().isdigit() else None
+        threads = _threads(source, found["bounds"] or "")
         kernels[found["name"]] = Kernel(found["name"], source, parameters, line, threads)
     if not kernels:
         raise KernelError(
@@ -203,6 +235,34 @@ def _kernels_of(source: Source) -> dict[str, Kernel]:
             )
         )
     return kernels
+
+
+def kernel_names(text: str) -> list[tuple[int, int]]:
+    """Find the places of kernels' names in their declarations, in a text without comments."""
+    return [found.span("name") for found in _KERNEL.finditer(text)]
+
+
+def _check_name(where: str, name: str) -> None:
+    if name in _TAKEN or name.removesuffix("f") in _TAKEN:
+        raise KernelError(
+            message(
+                f"{where}: CUDA has a function called {name}, and C++ cannot tell them apart",
+                hint=f"call the kernel {name}_kernel, or what it computes.",
+            )
+        )
+
+
+def _threads(source: Source, bounds: str) -> int | None:
+    """The largest block by the first of the __launch_bounds__; None where it is no number."""
+    depth, first = 0, ""
+    for character in bounds:
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            break
+        first += character
+    known = {} if first.strip().isdigit() else constants(source)
+    threads = _computed(first.strip(), known, np.dtype(np.float32)) if first.strip() else None
+    return threads if threads and threads > 0 else None
 
 
 def _parameter(where: str, declaration: str) -> Parameter:
@@ -254,18 +314,20 @@ _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)".*$', re.MULTILINE
 
 
 @lru_cache(maxsize=256)
-def whole_text(source: Source) -> str:
+def whole_text(source: Source, paths: bool = False) -> str:
     """Put the files that a text includes by "name" in their places, each at most once.
 
     ``#line`` keeps every line's file and number. A compiler then needs no folder of headers,
     and the text is all that its result depends on. Includes by <name>, and of files that are
-    neither beside the source nor in kernels/include, stay as they are.
+    neither beside the source nor in kernels/include, stay as they are. ``paths``: files are
+    called by their whole paths, and not by their names.
     """
-    return _whole(source, {source.path})
+    return _whole(source, {source.path}, paths)
 
 
-def _whole(source: Source, seen: set[Path]) -> str:
-    lay, at = [f'#line 1 "{source.name}"\n'], 0
+def _whole(source: Source, seen: set[Path], paths: bool) -> str:
+    called = source.path if paths else source.name
+    lay, at = [f'#line 1 "{called}"\n'], 0
     for found in _INCLUDE.finditer(source.text):
         path = _header(found[1], source.path.parent)
         if path is None:
@@ -274,8 +336,8 @@ def _whole(source: Source, seen: set[Path]) -> str:
         lay.append(source.text[at : found.start()])
         if path not in seen:
             seen.add(path)
-            lay.append(_whole(Source(path, path.read_text(encoding="utf-8")), seen))
-        lay.append(f'\n#line {line} "{source.name}"')
+            lay.append(_whole(Source(path, path.read_text(encoding="utf-8")), seen, paths))
+        lay.append(f'\n#line {line} "{called}"')
         at = found.end()
     # What `#pragma once` asks for is done, and compilers warn of it in a main file.
     return re.sub(r"(?m)^[ \t]*#[ \t]*pragma once", "", "".join([*lay, source.text[at:]]))
@@ -284,6 +346,45 @@ def _whole(source: Source, seen: set[Path]) -> str:
 def _header(name: str, beside: Path) -> Path | None:
     places = (beside / name, folder() / "include" / name)
     return next((path for path in places if path.is_file()), None)
+
+
+# --- what `real` means ---
+
+_NAMED_REAL = re.compile(
+    r"(?:\.|->)\s*real\b|\b(?:float|double|int|T)\s+(?:\w+\s*,\s*)?real\b(?=\s*[;,=\[])"
+)
+
+
+@lru_cache(maxsize=256)
+def real_option(source: Source, real: str) -> tuple[str, ...]:
+    """The compiler's option that says what ``real`` means: none where it is not a type.
+
+    Raises
+    ------
+    KernelError
+        If something is called ``real`` in a file for which minidl.cuh makes it a type.
+
+    Examples
+    --------
+    >>> real_option(source_of("__global__ void f(const real* x) {}"), "double")
+    ('-Dreal=double',)
+    >>> real_option(source_of("struct Complex { float real, imaginary; };"), "float")
+    ()
+    """
+    text = without_comments(source.text)
+    named = _NAMED_REAL.search(text)
+    if not named:
+        return (f"-Dreal={real}",)
+    if re.search(r"#\s*ifndef\s+real\b|\breal\s*[*&]|\bconst\s+real\b", whole_text(source)):
+        raise KernelError(
+            message(
+                f"{source.name}:{text.count(chr(10), 0, named.start()) + 1}: something is called "
+                "real, which is the name of a type in this file",
+                "real is float or double: the file is compiled once for each",
+                hint="call it re, or leave out minidl.cuh and write float or double.",
+            )
+        )
+    return ()
 
 
 # --- structs ---

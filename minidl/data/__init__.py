@@ -1,7 +1,15 @@
 """Data: datasets, loaders, transforms, and readers that do not trust their files."""
 
 from minidl.data import transforms
-from minidl.data.dataset import ArrayDataset, Dataset, Subset, random_split, shuffled_rounds
+from minidl.data.dataset import (
+    ArrayDataset,
+    ConcatDataset,
+    Dataset,
+    Subset,
+    TensorDataset,
+    random_split,
+    shuffled_rounds,
+)
 from minidl.data.drawn.cells import cell_images
 from minidl.data.drawn.chair_transforms import TransformedChairs
 from minidl.data.drawn.chairs import chair_images

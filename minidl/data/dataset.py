@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from minidl.compute.arrays import is_array
 from minidl.errors import ArgumentError, ShapeError, message
+from minidl.tensor import Tensor
 
-Example = tuple[Any, ...]
+Example = Any
+"""A tuple of arrays and numbers, a dict of them, or one of them alone."""
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A change of an array, (array, rng) -> array; what it draws comes from ``rng``."""
 JointTransform = Callable[
@@ -29,7 +33,8 @@ class Dataset:
     Parameters
     ----------
     transform : callable, optional
-        ``transform(array, rng)``, applied to the first part of every example.
+        ``transform(array, rng)``, applied to the first part of every example, or to the
+        whole of one that is no tuple.
     """
 
     transform: Transform | None = None
@@ -38,7 +43,7 @@ class Dataset:
         raise NotImplementedError
 
     def example(self, i: int) -> Example:
-        """Example i before the transform, a tuple of arrays and numbers."""
+        """Example i before the transform: a tuple of arrays and numbers, a dict, or an array."""
         raise NotImplementedError(
             f"{type(self).__name__}: a Dataset needs a method example(i) that returns a tuple"
         )
@@ -48,8 +53,13 @@ class Dataset:
         own = type(self)
         if own.example is Dataset.example and own.__getitem__ is not Dataset.__getitem__:
             return self[i]
-        first, *rest = self.example(i)
-        return (first if self.transform is None else self.transform(first, rng), *rest)
+        example = self.example(i)
+        if self.transform is None:
+            return example
+        if not isinstance(example, tuple | list):
+            return self.transform(example, rng)
+        parts = (self.transform(example[0], rng), *example[1:])
+        return type(example)(*parts) if hasattr(example, "_fields") else parts
 
     def __getitem__(self, i: int) -> Example:
         """Example i, transformed with random numbers that depend on i alone."""
@@ -94,6 +104,83 @@ class ArrayDataset(Dataset):
         return tuple(a[i] for a in self.arrays)
 
 
+TensorDataset = ArrayDataset
+"""PyTorch's name of a dataset of arrays."""
+
+
+class ConcatDataset(Dataset):
+    """Datasets one after the other.
+
+    Raises
+    ------
+    ArgumentError
+        If there are none, or one is no dataset.
+    """
+
+    def __init__(self, datasets: Iterable[Any]):
+        self.datasets = [as_dataset("ConcatDataset", dataset) for dataset in datasets]
+        if not self.datasets:
+            raise ArgumentError("ConcatDataset: give one or more datasets")
+        self.cumulative_sizes = np.cumsum([len(d) for d in self.datasets]).tolist()
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def _place(self, i: int) -> tuple[Dataset, int]:
+        """The dataset in which example i is, and its number there."""
+        k = bisect_right(self.cumulative_sizes, i)
+        return self.datasets[k], i - (self.cumulative_sizes[k - 1] if k else 0)
+
+    def example(self, i: int) -> Example:
+        dataset, i = self._place(i)
+        return dataset.example(i)
+
+    def draw(self, i: int, rng: np.random.Generator) -> Example:
+        dataset, i = self._place(i)
+        return dataset.draw(i, rng)
+
+
+class _Indexed(Dataset):
+    """A list of examples, or another library's dataset, which is asked by number."""
+
+    def __init__(self, given: Any):
+        self.given = given
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def example(self, i: int) -> Example:
+        return self.given[i]
+
+
+def as_dataset(who: str, given: Any) -> Dataset:
+    """Take what has a length and examples by number for a dataset.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none, saying what to make of it.
+    """
+    if hasattr(given, "draw") and hasattr(given, "__len__"):
+        return given
+    parts = given if isinstance(given, tuple) else ()
+    if parts and all(isinstance(p, Tensor) or is_array(p) for p in parts):
+        what, mend = "a tuple of arrays", "ArrayDataset(X, Y) pairs the rows of X and Y."
+    elif isinstance(given, Mapping):
+        what, mend = "a dict", "give a list of dicts, or a Dataset whose example(i) returns one."
+    elif not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
+        what, mend = type(given).__name__, "list(...) keeps the examples of an iterator."
+    else:
+        return _Indexed(given)
+    raise ArgumentError(
+        message(
+            f"{who}: a dataset has a length and examples by number",
+            f"received {what}",
+            hint=mend,
+        )
+    )
+
+
 class Subset(Dataset):
     """Some examples of a dataset, by number.
 
@@ -103,8 +190,8 @@ class Subset(Dataset):
         If an index is no example of the dataset, or no integer.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray):
-        given = np.asarray(indices)
+    def __init__(self, dataset: Any, indices: Sequence[int] | np.ndarray):
+        dataset, given = as_dataset("Subset", dataset), np.asarray(indices)
         if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
             raise ArgumentError(
                 message(

@@ -8,26 +8,37 @@ however many threads prepare them, and after a resume.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from minidl.data.dataset import ArrayDataset, Dataset, Example, Subset
-from minidl.errors import ArgumentError, CheckpointError, ShapeError, message
+from minidl.compute.arrays import to_device
+from minidl.data.dataset import ArrayDataset, Dataset, Example, Subset, as_dataset
+from minidl.errors import ArgumentError, CheckpointError, DtypeError, ShapeError, message
 from minidl.tensor import Tensor, as_tensor, default_dtype
 
-Batch = tuple[Any, ...]
+Batch = Any
+"""What examples are, with Tensors (N, ...) in place of their arrays and numbers."""
+
+TORCHS_NAMES = {"collate_fn": "collate", "num_workers": "workers", "prefetch_factor": "prefetch"}
+"""PyTorch's names of some parameters, and the names here."""
+
+WITHOUT_EFFECT = ("pin_memory", "persistent_workers")
+"""Parameters of PyTorch's that are accepted, and change nothing here."""
 
 
 class DataLoader:
     """An iterable over an epoch's batches, tuples of Tensors (N, ...).
 
+    A batch is built as its examples are: a dict of Tensors where they are dicts, one Tensor
+    where each is a single array.
+
     Parameters
     ----------
-    dataset : Dataset
+    dataset : Dataset, list of examples, or whatever else has a length and examples by number
     batch_size : int
     shuffle : bool
         A new order in every epoch.
@@ -44,6 +55,13 @@ class DataLoader:
     device : {"cpu", "cuda"}
         Where the batches' Tensors are wanted. They are made on the CPU and moved when they are
         handed out.
+    sampler : iterable of int, optional
+        The numbers of an epoch's examples in their order, asked anew for every epoch; in place
+        of ``shuffle``. A run that is resumed asks again: the same numbers must come.
+    **others
+        ``collate_fn``, ``num_workers``, ``prefetch_factor``: PyTorch's names of collate, workers
+        (which are threads here), and prefetch; ``pin_memory`` and ``persistent_workers`` have
+        no effect.
 
     Attributes
     ----------
@@ -53,7 +71,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Any,
         batch_size: int = 1,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -62,7 +80,15 @@ class DataLoader:
         seed: int = 0,
         collate: Callable[[list[Example]], Any] | None = None,
         device: str = "cpu",
+        sampler: Iterable[int] | None = None,
+        **others: Any,
     ):
+        if others:
+            ours = _renamed(others)
+            workers, collate = ours.get("workers", workers), ours.get("collate", collate)
+            prefetch = ours.get("prefetch") or prefetch
+        if shuffle and sampler is not None:
+            raise ArgumentError("DataLoader: a sampler has an order of its own: leave out shuffle")
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("workers", workers, 0),
@@ -73,7 +99,8 @@ class DataLoader:
                 raise ArgumentError(
                     f"DataLoader: {name} must be an integer, at least {least}, not {value!r}"
                 )
-        self.dataset, self.batch_size = dataset, batch_size
+        self.dataset: Dataset = as_dataset("DataLoader", dataset)
+        self.batch_size, self.sampler = batch_size, sampler
         self.shuffle, self.drop_last = shuffle, drop_last
         self.workers, self.prefetch, self.collate = workers, prefetch, collate
         self.device = device
@@ -83,7 +110,7 @@ class DataLoader:
         self._loaded = False  # whether the next loop goes on from there
 
     def __len__(self) -> int:
-        n = len(self.dataset)
+        n = self._count()
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -107,7 +134,13 @@ class DataLoader:
             yield _moved(batch, self.device)
         self.epoch, self._position = epoch + 1, 0
 
+    def _count(self) -> int:
+        """Number of examples in an epoch."""
+        return len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
+
     def _order(self) -> np.ndarray:
+        if self.sampler is not None:
+            return np.array(list(self.sampler), np.int64)
         n = len(self.dataset)
         if not self.shuffle:
             return np.arange(n)
@@ -176,34 +209,104 @@ def _moved(batch: Any, device: str) -> Any:
     """The batch with its Tensors on a device, whatever ``collate`` has made of it."""
     if isinstance(batch, Tensor):
         return batch.to(device) if batch.device != device else batch
-    if type(batch) in (tuple, list):
-        return type(batch)(_moved(part, device) for part in batch)
-    return batch
+    if isinstance(batch, dict):
+        return {key: _moved(part, device) for key, part in batch.items()}
+    return _like(batch, [_moved(p, device) for p in batch]) if _in_a_row(batch) else batch
+
+
+def _in_a_row(value: Any) -> bool:
+    """Whether a value is a tuple (a named one, too) or a list, whose parts are batched apart."""
+    return type(value) in (tuple, list) or (isinstance(value, tuple) and hasattr(value, "_fields"))
+
+
+def _like(value: Any, parts: list[Any]) -> Any:
+    """Build a tuple or list of the same kind from other parts."""
+    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+
+
+def _renamed(others: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate parameters of PyTorch's names."""
+    known = {*TORCHS_NAMES, *WITHOUT_EFFECT}
+    unknown = [name for name in others if name not in known]
+    if unknown:
+        raise ArgumentError(
+            message(
+                f"DataLoader: there is no parameter {unknown[0]!r}",
+                hint=f"of PyTorch's, {', '.join(sorted(known))} are taken, too.",
+            )
+        )
+    return {TORCHS_NAMES[name]: value for name, value in others.items() if name in TORCHS_NAMES}
 
 
 def stacked(examples: list[Example]) -> Batch:
-    """Each part of the examples stacked along a new first axis.
+    """Stack the arrays and numbers of examples along a new first axis, part by part.
 
-    Python floats become float32, as in ``minidl.tensor``.
+    Tuples, lists and dicts are gone through; strings stay a list. Python floats become
+    float32, as in ``minidl.tensor``.
 
     Raises
     ------
     ShapeError
-        If the examples do not have the same shapes.
+        If the examples do not have the same shapes, or the same parts.
+    DtypeError
+        If a part is neither array nor number; the message names it.
     """
-    if len({len(example) for example in examples}) > 1:
-        raise ShapeError("DataLoader: the examples of a batch have different numbers of parts")
-    return tuple(_stack(k, parts) for k, parts in enumerate(zip(*examples, strict=True)))
+    return _stacked("", examples)
 
 
-def _stack(k: int, parts: tuple[Any, ...]) -> Tensor:
-    arrays = [np.asarray(p, default_dtype if type(p) is float else None) for p in parts]
+def _stacked(place: str, parts: list[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, Mapping) or _in_a_row(first):
+        keys: list[Any] = [list(p) if isinstance(p, Mapping) else range(len(p)) for p in parts]
+        if any(set(k) != set(keys[0]) for k in keys):
+            unlike = next(k for k in keys if set(k) != set(keys[0]))
+            raise ShapeError(
+                message(
+                    "DataLoader: the examples of a batch have different numbers of parts"
+                    if _in_a_row(first) else "DataLoader: the examples of a batch have other keys",
+                    f"received {list(keys[0])} and {list(unlike)}{_within(place)}",
+                )
+            )
+        found = {k: _stacked(f"{place}[{k!r}]", [p[k] for p in parts]) for k in keys[0]}
+        return _like(first, [*found.values()]) if _in_a_row(first) else found
+    if isinstance(first, str | bytes):
+        return parts
+    arrays = [_array(place, p) for p in parts]
     if len({a.shape for a in arrays}) > 1:
         raise ShapeError(
             message(
-                f"DataLoader: part {k} of the examples has different shapes in one batch",
+                f"DataLoader: {_named(place)} has different shapes in one batch",
                 f"received {sorted({a.shape for a in arrays})}",
                 hint="crop or resize them alike in the dataset's transform, or pass collate.",
             )
         )
     return as_tensor(np.stack(arrays))
+
+
+def _array(place: str, part: Any) -> np.ndarray:
+    """One part of one example, as an array that can be stacked."""
+    if isinstance(part, Tensor):
+        return to_device(part.data, "cpu")
+    array = np.asarray(part, default_dtype if type(part) is float else None)
+    if array.dtype.kind not in "biufc":
+        raise DtypeError(
+            message(
+                f"DataLoader: {_named(place)} is neither an array nor a number",
+                f"received {part if part is None else type(part).__name__}",
+                hint="leave it out of the example, or pass collate, which makes a batch of a "
+                "list of examples.",
+            )
+        )
+    return array
+
+
+def _named(place: str) -> str:
+    """A part of the examples in words, from its keys, such as "[0]"."""
+    only = place[1:-1]
+    if not place:
+        return "an example"
+    return f"part {only} of the examples" if only.isdecimal() else f"the examples' part {place}"
+
+
+def _within(place: str) -> str:
+    return f", in {_named(place)}" if place else ""

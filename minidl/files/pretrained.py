@@ -19,7 +19,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from minidl.compute.arrays import is_array
 from minidl.errors import ArgumentError, CheckpointError, DataError, import_extra, message
@@ -39,6 +39,12 @@ FILES = {
     "resnet34": "resnet34-b627a593.pth",
 }
 """The name of each network's weight file, trained on ImageNet."""
+
+PARTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "params", "weights")
+"""Names of the part of a checkpoint that holds a network's weights, the likeliest first."""
+
+WRAPPER = "module."
+"""The beginning of every name in a file of a network that was wrapped in DataParallel."""
 
 _PREFIX = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
@@ -95,7 +101,9 @@ def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str =
         Whether all names must agree. Counters of batches, which files from before
         PyTorch 0.4.1 lack, may always be missing.
     part : str
-        The part of the file that holds the weights, such as ``"state_dict"``; all by default.
+        The part of the file that holds the weights, such as ``"state_dict"``. By default all of
+        it, or the one of ``PARTS`` that it has. A ``module.`` before every name, which
+        DataParallel leaves there, is taken away, unless the model's names have it, too.
 
     Returns
     -------
@@ -109,7 +117,9 @@ def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str =
         model; then nothing has been changed.
     """
     verify(path)
-    state = _weights(path, load(path), part)
+    state = weights_by_name(path, part)
+    if all(name.startswith(WRAPPER) for name in model.state_dict()):
+        state = {f"{WRAPPER}{name}": value for name, value in state.items()}
     for name, buffer in model.named_buffers():
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, buffer)
@@ -118,10 +128,21 @@ def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str =
     return report
 
 
-def _weights(path: Pathlike, held: Any, part: str) -> dict[str, Any]:
+def weights_by_name(path: Pathlike, part: str = "") -> dict[str, Any]:
+    """Read a weight file's arrays by name, as ``load_weights`` finds them.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, or does not hold arrays by name.
+    """
+    held = load(path)
     state = held.get(part) if part and isinstance(held, dict) else held
-    if isinstance(state, dict) and all(is_array(value) for value in state.values()):
-        return dict(state)
+    if not part and not _is_weights(held) and isinstance(held, dict):
+        state = next((held[name] for name in PARTS if _is_weights(held.get(name))), None)
+    if _is_weights(state):
+        wrapped = all(name.startswith(WRAPPER) for name in state)
+        return {name.removeprefix(WRAPPER) if wrapped else name: v for name, v in state.items()}
     keys = ", ".join(f"{key!a}" for key in list(held)[:8]) if isinstance(held, dict) else ""
     raise CheckpointError(
         message(
@@ -130,6 +151,14 @@ def _weights(path: Pathlike, held: Any, part: str) -> dict[str, Any]:
             f"it holds {keys}" if keys else f"it holds a {type(held).__name__}",
             hint="say which part holds the weights, as in part='state_dict'.",
         )
+    )
+
+
+def _is_weights(value: Any) -> TypeGuard[dict[str, Any]]:
+    return (
+        isinstance(value, dict)
+        and len(value) > 0
+        and all(isinstance(name, str) and is_array(item) for name, item in value.items())
     )
 
 

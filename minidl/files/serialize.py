@@ -42,6 +42,16 @@ _DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32
 """The dtypes of NumPy that a safetensors file can hold."""
 
 
+_STRANGE = ("BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F4", "F6_E2M3", "F6_E3M2")
+"""The types of a safetensors file that NumPy does not have, by the format's names."""
+
+_IN_FLOAT32 = (
+    "in PyTorch: from safetensors.torch import load_file, save_file; "
+    "save_file({k: v.float() for k, v in load_file(path).items()}, 'weights.safetensors')"
+)
+"""The lines that write such a file anew."""
+
+
 # --- arrays ---
 
 
@@ -138,9 +148,19 @@ def _read(path: Pathlike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise _unusable(path, state)
     try:
         with safetensors.safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            strange = {kind for n in names if (kind := file.get_slice(n).get_dtype()) in _STRANGE}
+            if strange:
+                raise _unusable(
+                    path,
+                    f"a safetensors file of {' and '.join(sorted(strange))}, which NumPy lacks",
+                    _IN_FLOAT32,
+                )
+            arrays = {name: file.get_tensor(name) for name in names}
             notes = dict(file.metadata() or {})
-    except Exception as cause:  # the library raises several kinds: TypeError for bfloat16
+    except CheckpointError:
+        raise
+    except Exception as cause:  # the library raises several kinds
         raise _unusable(path, f"not a whole safetensors file: {cause}") from None
     expected = notes.pop(_CHECKSUM, None)  # files that other programs wrote have none
     if expected is not None and expected != _checksum(arrays, notes):
@@ -148,12 +168,12 @@ def _read(path: Pathlike) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return arrays, notes
 
 
-def _unusable(path: Pathlike, reason: str) -> CheckpointError:
+def _unusable(path: Pathlike, reason: str, hint: str = "") -> CheckpointError:
     return CheckpointError(
         message(
             f"cannot load {os.fspath(path)!r}",
             reason,
-            hint="take another copy of the file, or make it again.",
+            hint=hint or "take another copy of the file, or make it again.",
         )
     )
 
@@ -197,7 +217,7 @@ def load_tree(path: Pathlike) -> Any:
         raise _unusable(path, "a safetensors file, but only of arrays: use load_arrays")
     try:
         return _put_together(json.loads(notes[_SKELETON]), arrays)
-    except (KeyError, ValueError, RecursionError) as cause:
+    except (KeyError, TypeError, ValueError, RecursionError) as cause:
         raise _unusable(path, f"damaged: its skeleton does not fit its arrays: {cause}") from None
 
 
@@ -256,13 +276,15 @@ def load(path: Pathlike) -> Any:
     dict of arrays, or tree
         The arrays of a safetensors file by name, or the tree that ``save_tree`` wrote.
         What ``torch.save`` was given, of a PyTorch file: tensors as arrays (bfloat16 as
-        float32; those that shared memory do so here), OrderedDict as dict.
+        float32; those that shared memory do so here), OrderedDict and Counter as dict,
+        torch.Size as tuple, dtypes and devices as their names.
 
     Raises
     ------
     CheckpointError
         If the file is missing, truncated, damaged, or holds anything but tensors,
-        dicts, lists, tuples, numbers and strings. No part of it is ever executed.
+        dicts, lists, tuples, sets, numbers, strings and bytes. No part of it is ever
+        executed. If it holds a whole model, say, the error says what to type in PyTorch.
     """
     try:
         with open(path, "rb") as file:
@@ -270,7 +292,9 @@ def load(path: Pathlike) -> Any:
             if head.startswith((torch_files.ZIP, torch_files.LEGACY)) and head[8:] != b"{":
                 return torch_files.read(file)
     except torch_files.Refusal as cause:
-        raise _unusable(path, str(cause)) from None
+        raise _unusable(path, str(cause), cause.hint) from None
+    except FileNotFoundError:
+        raise _unusable(path, "no such file", "look for its right name.") from None
     except OSError as cause:
         raise _unusable(path, cause.strerror or str(cause)) from None
     if head[8:] != b"{":  # behind the size of its JSON header, eight bytes

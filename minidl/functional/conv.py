@@ -18,7 +18,8 @@ from minidl.compute.windows import Windows, transposed_windows, windows_over
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.shape import reshape, unsqueeze
 from minidl.kinds import Bilinear, Corner
-from minidl.tensor import Tensor, as_tensor, match
+from minidl.matching import match_floats
+from minidl.tensor import Tensor, as_tensor
 
 Ints = int | tuple[int, int]
 
@@ -81,7 +82,7 @@ def conv2d(
     -----
     Bilinear. N O I J C K L / groups multiplications; either gradient costs as many.
     """
-    x, weight = match(x, weight)
+    x, weight = match_floats("conv2d", x, weight)
     if x.data.ndim == 3:
         y = conv2d(unsqueeze(x, 0), weight, bias, stride, padding, dilation, groups)
         return reshape(y, y.shape[1:])
@@ -154,7 +155,7 @@ def conv_transpose2d(
     Bilinear: corner x of conv2d's form. Zeiler et al. 2010, "Deconvolutional
     networks", introduced it under a name that it does not deserve.
     """
-    x, weight = match(x, weight)
+    x, weight = match_floats("conv_transpose2d", x, weight)
     if x.ndim == 3:
         y = conv_transpose2d(
             unsqueeze(x, 0), weight, bias, stride, padding, output_padding, groups, dilation

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from minidl.compute import reference
 from minidl.compute.arrays import Array
 from minidl.compute.dispatch import run
@@ -50,6 +52,7 @@ def gram_matrix(x: Any, normalize: bool = False) -> Tensor:
         Ecker & Bethge 2016, "Image style transfer", equation 3.
     """
     x = _images("gram_matrix", x)
+    x = x if x.dtype.kind == "f" else x.astype(np.int64)  # sums of integers
     flat = reshape(x, (math.prod(x.shape[:-3]), x.shape[-3], x.shape[-2] * x.shape[-1]))
     gram = Inner().corner("y")(flat, flat)
     gram = gram if x.ndim == 4 else reshape(gram, gram.shape[1:])

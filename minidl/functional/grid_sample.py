@@ -19,7 +19,8 @@ from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.pointwise import abs, clip, where
 from minidl.functional.shape import reshape, stack
 from minidl.kinds import Bilinear
-from minidl.tensor import Tensor, as_tensor, match
+from minidl.matching import match_floats
+from minidl.tensor import Tensor, as_tensor
 
 MODES = ("bilinear", "nearest", "bicubic")
 PADDINGS = ("zeros", "border", "reflection")
@@ -74,7 +75,7 @@ def grid_sample(
     ArgumentError
         If a mode is unknown.
     """
-    x, grid = match(x, grid)
+    x, grid = match_floats("grid_sample", x, grid)
     _check(x, grid, mode, padding_mode)
     n, c, h, w = x.shape
     corners = bool(align_corners)
@@ -83,8 +84,8 @@ def grid_sample(
     if mode != "bicubic":  # bicubic keeps the point and reflects its taps, one by one
         across = _outside(across, w, padding_mode, corners)
         down = _outside(down, h, padding_mode, corners)
-    columns, weights_w = _near(across, mode)
-    rows, weights_h = _near(down, mode)
+    columns, weights_w = _near(across, mode, w, padding_mode)
+    rows, weights_h = _near(down, mode, h, padding_mode)
     if mode == "bicubic":
         columns = [_outside(c, w, padding_mode, corners) for c in columns]
         rows = [_outside(r, h, padding_mode, corners) for r in rows]
@@ -107,12 +108,20 @@ def _pixels(g: Tensor, size: int, corners: bool) -> Tensor:
     return (g + 1) * ((size - 1) / 2) if corners else (g + 1) * (size / 2) - 0.5
 
 
-def _near(p: Tensor, mode: str) -> tuple[list[Tensor], list[Tensor]]:
+def _near(
+    p: Tensor, mode: str, size: int, padding_mode: str
+) -> tuple[list[Tensor], list[Tensor]]:
     """Find the whole pixels near a coordinate, and the weight of each."""
     xp = xp_of(p.data)
     if mode == "nearest":
         return [Tensor(xp.rint(p.data))], [Tensor(xp.ones_like(p.data))]
-    first = Tensor(xp.floor(p.data))
+    floor = xp.floor(p.data)
+    if mode == "bilinear" and padding_mode != "zeros":
+        # On the last pixel the slope is that of the line which ends there: none begins.
+        first = Tensor(xp.minimum(floor, max(size - 2, 0)))
+        second = Tensor(xp.minimum(first.data + 1, size - 1))
+        return [first, second], [1 - (p - first), p - first]
+    first = Tensor(floor)
     share = p - first
     if mode == "bilinear":
         return [first, first + 1], [1 - share, share]

@@ -13,7 +13,8 @@ from minidl.compute.arrays import Array, xp_of
 from minidl.functional.activation import sigmoid
 from minidl.functional.pointwise import exp, floating, square
 from minidl.kinds import Pointwise
-from minidl.tensor import Tensor, match
+from minidl.matching import match
+from minidl.tensor import Tensor
 
 
 class BernoulliLogLikelihood(Pointwise):

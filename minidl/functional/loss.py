@@ -6,22 +6,23 @@ done with the elements: "mean" (default), "sum", or "none".
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.dtypes import total
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.activation import softplus
 from minidl.functional.index import take_along_axis
 from minidl.functional.likelihood import bernoulli_log_likelihood
-from minidl.functional.pointwise import abs, clip, log, square, where
+from minidl.functional.pointwise import abs, clip, square, where
 from minidl.functional.reduce import mean, sum
 from minidl.functional.shape import reshape, squeeze, unsqueeze
 from minidl.functional.softmax import log_softmax
 from minidl.kinds import Pointwise
-from minidl.tensor import Tensor, as_tensor, match
+from minidl.matching import match
+from minidl.tensor import Tensor, as_tensor
 
 
 def _pair(who: str, x: Any, target: Any) -> tuple[Tensor, Tensor]:
@@ -61,15 +62,27 @@ class BinaryCrossEntropy(Pointwise):
         return (x - target) / clip(x * (1 - x), min=1e-12)
 
     def slope_target(self, x: Tensor) -> Tensor:
-        return log(clip(1 - x, min=TINY)) - log(clip(x, min=TINY))
+        return BoundedLog()(1 - x) - BoundedLog()(x)
 
 
-TINY = math.exp(-100)
+class BoundedLog(Pointwise):
+    """log(p), but at least ``LOWEST``, where it is flat."""
+
+    def forward(self, p: Array) -> Array:
+        return _bounded_log(p)
+
+    def slope_p(self, p: Tensor, out: Tensor) -> Tensor:
+        inside = out.data > LOWEST
+        return Tensor(inside) / where(Tensor(inside), p, 1.0)
+
+
+LOWEST = -100.0
+"""The logarithm, in nats, that no probability goes below in a loss, as in PyTorch."""
 
 
 def _bounded_log(p: Array) -> Array:
-    xp = xp_of(p)
-    return xp.log(xp.maximum(p, p.dtype.type(TINY)))
+    with np.errstate(divide="ignore"):
+        return xp_of(p).maximum(xp_of(p).log(p), LOWEST)
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -272,8 +285,10 @@ def _class_mean(who: str, loss: Tensor, share: Any, reduction: str) -> Tensor:
     """Reduce a loss, with a mean weighted by each position's share."""
     if reduction != "mean":
         return _reduced(who, loss, reduction)
-    with np.errstate(invalid="ignore"):  # nothing counts: 0 / 0, as in PyTorch
-        return sum(loss) / Tensor(xp_of(loss.data).asarray(share.sum(), loss.dtype))
+    # Where nothing counts the value is 0 / 0, as in PyTorch, and the gradient 0: no step is taken.
+    xp, shares = xp_of(loss.data), total(share)
+    mean = sum(loss) / Tensor(xp.where(shares == 0, 1, shares).astype(loss.dtype))
+    return mean + Tensor(xp.where(shares == 0, xp.nan, 0).astype(loss.dtype))
 
 
 def _soft_cross_entropy(

@@ -9,7 +9,8 @@ from minidl.compute.arrays import Array
 from minidl.errors import ShapeError, message
 from minidl.functional.shape import Permute, reshape, unsqueeze
 from minidl.kinds import Bilinear, Broadcast, Corner
-from minidl.tensor import Tensor, match
+from minidl.matching import match
+from minidl.tensor import Tensor
 
 
 class Matmul(Bilinear):

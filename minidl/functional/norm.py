@@ -18,6 +18,7 @@ from typing import Any
 from minidl.autograd import Op
 from minidl.compute import reference
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.changes import changed
 from minidl.compute.dispatch import run
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.pointwise import pow, square
@@ -162,6 +163,7 @@ def batch_norm(
         for running, batch in ((running_mean.data, average), (running_var.data, variance)):
             running *= 1 - momentum
             running += (momentum * batch).astype(running.dtype)
+            changed(running, "batch_norm, which moved its running statistics")
     return _affine(Normalize(axes, eps)(x), weight, bias, shape)
 
 

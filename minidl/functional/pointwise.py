@@ -17,8 +17,9 @@ import numpy as np
 from minidl.compute import arrays
 from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, message
-from minidl.kinds import Corner, Linear, Multiply, Pointwise
-from minidl.tensor import Tensor, as_tensor, default_dtype, match
+from minidl.kinds import Corner, Linear, Multiply, Pointwise, check_shapes
+from minidl.matching import match
+from minidl.tensor import Tensor, as_tensor, default_dtype
 
 
 def floating(x: Any) -> Tensor:
@@ -114,7 +115,8 @@ def mul(x: Any, y: Any) -> Tensor:
 
 @lru_cache(maxsize=4096)  # asked by every multiplication, at every step
 def _product(x: tuple[int, ...], y: tuple[int, ...]) -> Corner:
-    shape = x if x == y else np.broadcast_shapes(x, y)
+    check_shapes("Multiply", x, y)
+    shape = np.broadcast_shapes(x, y)
     return Multiply(x, y, shape).corner("y")
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl.compute import reference, taps
-from minidl.compute.arrays import Array
+from minidl.compute.arrays import Array, xp_of
 from minidl.compute.dispatch import run
 from minidl.compute.windows import pair, windows_over
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.index import Slice
+from minidl.functional.pointwise import where
 from minidl.functional.resample import resample
 from minidl.functional.shape import reshape, unsqueeze
 from minidl.kinds import Linear, Transposed
@@ -121,9 +124,11 @@ def max_unpool2d(
 
     Notes
     -----
-    Linear. Values put to the same place add up, so that this is exactly the
-    adjoint of picking; PyTorch keeps one of them. Source: Zeiler & Fergus 2014,
-    "Visualizing and understanding convolutional networks", section 2.1.
+    Linear. Of values that are put to the same place the last one stays, in the order in
+    which one reads the windows; its place alone sends a gradient back. (Windows that overlap
+    may share a maximum: its value is put once, not added up. The adjoint of picking, which
+    adds, is the gradient of ``max_pool2d``.) Source: Zeiler & Fergus 2014, "Visualizing and
+    understanding convolutional networks", section 2.1.
     """
     x, indices = as_tensor(x), as_tensor(indices)
     if x.ndim == 3:
@@ -151,7 +156,24 @@ def max_unpool2d(
                 hint="pass the size of the image that was pooled as output_size.",
             )
         )
-    return PickWindows(indices.data, size).transposed()(x)
+    places = xp_of(x.data).asarray(indices.data)
+    last = Tensor(_is_last(places, size[0] * size[1]))
+    return PickWindows(places, size).transposed()(where(last, x, 0.0))
+
+
+def _is_last(places: Array, pixels: int) -> Array:
+    """Tell of each window, (N, C, I, J), whether no later one has the same place."""
+    xp = xp_of(places)
+    n, c, i, j = places.shape
+    flat = places.reshape(n * c, i * j)
+    number = xp.arange(i * j)
+    planes = xp.arange(n * c)[:, None]
+    latest = xp.full((n * c, pixels), -1)
+    if xp is np:
+        latest[planes, flat] = number  # NumPy lets the last one stay, CuPy any
+    else:
+        xp.maximum.at(latest, (planes, flat), number)
+    return (latest[planes, flat] == number).reshape(places.shape)
 
 
 def _window(who: str, x: Tensor, kernel_size: Ints, padding: Ints) -> tuple[int, int]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.autograd import Op
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.dtypes import total
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
-from minidl.functional.pointwise import exp, floating, sqrt, square, where
+from minidl.functional.pointwise import exp, floating, maximum, minimum, sqrt, square, where
 from minidl.functional.shape import Permute, reshape
 from minidl.kinds import Linear
+from minidl.naming import either_name
 from minidl.tensor import Tensor, as_tensor
 
 Axis = int | tuple[int, ...] | None
@@ -26,6 +28,8 @@ def axes_of(who: str, axis: Axis, ndim: int) -> tuple[int, ...]:
         return (axis % ndim,)
     wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
     for a in wanted:
+        if not isinstance(a, (int, np.integer)):
+            raise ArgumentError(f"{who}: an axis is an integer, received {a!r}")
         if not -ndim <= a < ndim:
             raise ArgumentError(
                 message(f"{who}: axis {a} does not exist", f"x has {ndim} axes: 0 to {ndim - 1}")
@@ -41,62 +45,81 @@ class Sum(Linear):
         self.kept = tuple([1 if a in axes else size for a, size in enumerate(shape)])
 
     def apply(self, x: Array) -> Array:
-        return x.sum(axis=self.axes, keepdims=self.keepdims, dtype=x.dtype)
+        return total(x, self.axes, self.keepdims)
 
     def adjoint(self, y: Array) -> Array:
         return xp_of(y).broadcast_to(y.reshape(self.kept), self.shape)
 
 
 class Mean(Sum):
-    """Sum along axes, divided by the number of elements that were added."""
+    """Sum along axes, divided by the number of elements less ``correction``."""
 
-    @property
-    def share(self) -> float:
-        """1 / the number of elements; not a number where there are none."""
-        n = math.prod(self.shape[a] for a in self.axes)
-        return 1 / n if n else math.nan
+    def __init__(
+        self, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool, correction: int = 0
+    ):
+        super().__init__(shape, axes, keepdims)
+        n = math.prod([shape[a] for a in axes]) - correction
+        self.share = 1 / n if n > 0 else math.nan
 
     def apply(self, x: Array) -> Array:
-        return super().apply(x) * x.dtype.type(self.share)
+        return total(x, self.axes, self.keepdims, self.share)
 
     def adjoint(self, y: Array) -> Array:
         return super().adjoint(y * y.dtype.type(self.share))
 
 
+@either_name
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum along ``axis`` (an integer, a tuple, or None for all).
 
-    A Tensor of bool counts its True elements.
+    Integers are summed in int64; a Tensor of bool counts its True elements.
     """
     x = as_tensor(x)
-    x = x.astype(int) if x.dtype.kind == "b" else x
     return Sum(x.data.shape, axes_of("sum", axis, x.data.ndim), keepdims)(x)
 
 
+@either_name
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Take the mean along ``axis``."""
     x = _real("mean", x)
     return Mean(x.data.shape, axes_of("mean", axis, x.data.ndim), keepdims)(x)
 
 
-def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+@either_name
+def var(
+    x: Any,
+    axis: Axis = None,
+    unbiased: bool = True,
+    keepdims: bool = False,
+    *,
+    correction: int | None = None,
+) -> Tensor:
     """Take the variance along ``axis``: the sum of squared deviations over (n - correction).
 
-    As in PyTorch ``correction`` is 1 by default (the unbiased estimate); NumPy's
-    default is 0.
+    As in PyTorch ``correction`` is 1 by default (the unbiased estimate), and 0 with
+    ``unbiased=False``; NumPy's default is 0.
     """
     x = _real("var", x)
-    n = math.prod(x.shape[a] for a in axes_of("var", axis, x.ndim))
-    deviations = square(x - mean(x, axis, keepdims=True))
-    return sum(deviations, axis, keepdims) * (1 / (n - correction) if n > correction else math.nan)
+    correction = int(unbiased) if correction is None else correction
+    axes = axes_of("var", axis, x.ndim)
+    deviations = square(x - mean(x, axes, keepdims=True))
+    return Mean(x.data.shape, axes, keepdims, correction)(deviations)
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+@either_name
+def std(
+    x: Any,
+    axis: Axis = None,
+    unbiased: bool = True,
+    keepdims: bool = False,
+    *,
+    correction: int | None = None,
+) -> Tensor:
     """Take the standard deviation along ``axis``, the square root of ``var``.
 
     Where all elements are equal, the gradient is taken to be 0.
     """
-    variance = var(x, axis, keepdims, correction)
+    variance = var(x, axis, unbiased, keepdims, correction=correction)
     equal = variance == 0
     return where(equal, variance, sqrt(where(equal, 1.0, variance)))
 
@@ -149,29 +172,61 @@ class Extreme(Linear):
         return self.last.adjoint(rows.reshape(*self.kept, *self.searched))
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Take the largest element along ``axis``; the gradient goes to the first of equal ones.
+class Extremes(NamedTuple):
+    """The elements that ``max`` or ``min`` found along one axis, and where."""
+
+    values: Tensor
+    indices: Tensor
+    """Places along the axis, int64."""
+
+
+def max(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Axis = None, keepdims: bool = False
+) -> Any:
+    """Take the largest element; the gradient goes to the first of equal ones.
 
     The position of the maximum is found without a gradient; picking the element
     there is linear.
+
+    Parameters
+    ----------
+    dim, keepdim
+        PyTorch's meaning, also when given by place: ``max(x, 1)`` is (values, indices) along
+        axis 1, and ``max(x, y)`` of two Tensors is ``maximum``.
+    axis, keepdims
+        NumPy's meaning, by name: the values alone, along an axis, several, or all.
     """
-    return _extreme("max", x, axis, keepdims)
+    return _extreme("max", x, dim, keepdim, axis, keepdims)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Take the smallest element along ``axis``; the gradient goes to the first of equal ones."""
-    return _extreme("min", x, axis, keepdims)
+def min(
+    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Axis = None, keepdims: bool = False
+) -> Any:
+    """Take the smallest element; the arguments are those of ``max``."""
+    return _extreme("min", x, dim, keepdim, axis, keepdims)
 
 
-def _extreme(who: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
+def _extreme(
+    who: str, x: Any, dim: Any, keepdim: bool, axis: Axis, keepdims: bool
+) -> Tensor | Extremes:
     x = as_tensor(x)
-    axes = axes_of(who, axis, x.ndim)
-    n = math.prod(x.shape[a] for a in axes)
-    if n == 0:
+    if isinstance(dim, Tensor):
+        return (maximum if who == "max" else minimum)(x, dim)
+    if dim is not None and (axis is not None or not isinstance(dim, int)):
+        raise ArgumentError(
+            message(
+                f"{who}: dim is one axis, whose values and indices are returned",
+                f"received dim={dim!r}, axis={axis!r}",
+                hint="for values alone, along one or several axes, write axis=.",
+            )
+        )
+    axes = axes_of(who, axis if dim is None else dim, x.ndim)
+    if math.prod(x.shape[a] for a in axes) == 0:
         raise ShapeError(
             message(f"{who}: no elements to choose from", f"x has shape {x.shape}, axes {axes}")
         )
-    return Extreme(who, x.data, axes, keepdims)(x)
+    op = Extreme(who, x.data, axes, keepdims or keepdim)
+    return op(x) if dim is None else Extremes(op(x), Tensor(op.places.reshape(op.target)))
 
 
 class LogSumExp(Op):
@@ -187,17 +242,18 @@ class LogSumExp(Op):
     def forward(self, x: Array) -> Array:
         xp = xp_of(x)
         if x.size == 0:
-            return xp.log(xp.exp(x).sum(axis=self.axes)).reshape(self.target)
+            return xp.log(total(xp.exp(x), self.axes)).reshape(self.target)
         top = x.max(axis=self.axes, keepdims=True)
         top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
         with np.errstate(divide="ignore"):  # the log of an empty or all -inf sum is -inf
-            total = xp.log(xp.exp(x - top).sum(axis=self.axes, keepdims=True)) + top
-        return total.reshape(self.target)
+            result = xp.log(total(xp.exp(x - top), self.axes, True)) + top
+        return result.reshape(self.target)
 
     def vjp_x(self, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
         return reshape(grad, self.kept) * exp(x - reshape(out, self.kept))
 
 
+@either_name
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Take log(sum(exp(x))) along ``axis``, without overflow. Its slope is the softmax."""
     x = floating(x)

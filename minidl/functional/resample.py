@@ -13,7 +13,7 @@ from minidl.compute.arrays import Array
 from minidl.compute.dispatch import run
 from minidl.compute.taps import Taps
 from minidl.compute.windows import pair
-from minidl.errors import ArgumentError, ShapeError, message
+from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.shape import permute, reshape, unsqueeze
 from minidl.kinds import Linear
 from minidl.tensor import Tensor, as_tensor
@@ -28,6 +28,14 @@ class Resample(Linear):
         self.down, self.across = down, across
 
     def apply(self, x: Array) -> Array:
+        if x.dtype.kind != "f" and not (self.down.picks and self.across.picks):
+            raise DtypeError(
+                message(
+                    "resizing and averaging: pixels of integers cannot be mixed",
+                    f"received an image of {x.dtype}, shape {x.shape}",
+                    hint='convert first, x.astype(numpy.float32), or use mode="nearest".',
+                )
+            )
         return run(reference.resample, x, down=self.down, across=self.across)
 
     def adjoint(self, y: Array) -> Array:

@@ -14,9 +14,11 @@ import numpy as np
 
 from minidl.autograd import Node, Op
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.dtypes import total
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.index import Slice
 from minidl.kinds import Broadcast, Linear
+from minidl.naming import either_name
 from minidl.tensor import Tensor, as_tensor
 
 Shape = Sequence[int]
@@ -123,6 +125,7 @@ def axis_of(who: str, axis: int, ndim: int) -> int:
     return axis % ndim
 
 
+@either_name
 def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Drop the axes of size 1: all of them, or those named (others are left alone)."""
     x = as_tensor(x)
@@ -134,6 +137,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
     return reshape(x, tuple(s for a, s in enumerate(x.shape) if s != 1 or a not in named))
 
 
+@either_name
 def unsqueeze(x: Any, axis: int) -> Tensor:
     """Insert a new axis of size 1 at this place."""
     x = as_tensor(x)
@@ -181,6 +185,7 @@ class Cat(Op):
         return _between(grad, self.axis, int(self.starts[i]), int(self.starts[i + 1]))
 
 
+@either_name
 def cat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Join Tensors along an existing axis; their other sizes must agree."""
     parts = [as_tensor(t) for t in tensors]
@@ -201,6 +206,7 @@ def cat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 concatenate = cat
 
 
+@either_name
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """Join Tensors of one shape along a new axis."""
     parts = [as_tensor(t) for t in tensors]
@@ -212,6 +218,7 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     return cat([unsqueeze(t, axis) for t in parts], axis)
 
 
+@either_name
 def split(x: Any, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
     """Cut into pieces of ``size`` (the last may be smaller), or of the sizes listed."""
     x = as_tensor(x)
@@ -282,7 +289,7 @@ class PadFrom(Linear):
         for side in (slice(self.inside.start), slice(self.inside.stop, None)):
             places, outer = self.places[side], y[(*self.ahead, side)]
             if len(set(places)) < len(places):
-                places, outer = places[:1], outer.sum(self.axis, keepdims=True)
+                places, outer = places[:1], total(outer, self.axis, True)
             if len(places):
                 x[(*self.ahead, xp_of(x).asarray(places))] += outer
         return x

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl.autograd import Op
 from minidl.compute.arrays import Array, xp_of
-from minidl.functional.pointwise import floating
-from minidl.functional.reduce import axes_of, logsumexp, sum
+from minidl.compute.dtypes import total
+from minidl.functional.pointwise import exp, floating
+from minidl.functional.reduce import axes_of, sum
 from minidl.tensor import Tensor
 
 
@@ -18,12 +21,36 @@ class Softmax(Op):
         self.axis = axis
 
     def forward(self, x: Array) -> Array:
-        # Subtracting the largest changes nothing but keeps exp from overflowing.
-        y = xp_of(x).exp(x - x.max(axis=self.axis, keepdims=True)) if x.size else x.copy()
-        return y / y.sum(axis=self.axis, keepdims=True, dtype=y.dtype)
+        y = xp_of(x).exp(_shifted(x, self.axis))
+        return y / total(y, self.axis, True)
 
     def vjp_x(self, grad: Tensor, out: Tensor) -> Tensor:
         return out * (grad - sum(grad * out, self.axis, keepdims=True))
+
+
+class LogSoftmax(Op):
+    """x - log(sum(exp(x))) along one axis."""
+
+    def __init__(self, axis: int):
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        shifted, xp = _shifted(x, self.axis), xp_of(x)
+        return shifted - xp.log(total(xp.exp(shifted), self.axis, True))
+
+    def vjp_x(self, grad: Tensor, out: Tensor) -> Tensor:
+        return grad - exp(out) * sum(grad, self.axis, keepdims=True)
+
+
+def _shifted(x: Array, axis: int) -> Array:
+    """Subtract the largest, which changes nothing but keeps exp from overflowing.
+
+    Where infinity is the largest, nothing is a number, as in PyTorch.
+    """
+    if not x.size:
+        return x
+    with np.errstate(invalid="ignore"):
+        return x - x.max(axis=axis, keepdims=True)
 
 
 def softmax(x: Any, dim: int) -> Tensor:
@@ -36,5 +63,5 @@ def softmax(x: Any, dim: int) -> Tensor:
 def log_softmax(x: Any, dim: int) -> Tensor:
     """Take log(softmax(x)), exact where softmax itself would round to 0."""
     x = floating(x)
-    axes_of("log_softmax", dim, x.ndim)
-    return x - logsumexp(x, dim, keepdims=True)
+    (axis,) = axes_of("log_softmax", dim, x.ndim)
+    return LogSoftmax(axis)(x)

@@ -65,7 +65,6 @@ def train(
         validate=validate,
         out=out,
         resume=resume,
-        progress=False,
     )
 
 

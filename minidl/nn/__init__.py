@@ -7,12 +7,16 @@ from minidl.nn import init
 from minidl.nn.activation import (
     ELU,
     GELU,
+    Hardtanh,
     LeakyReLU,
     LogSigmoid,
     LogSoftmax,
+    Mish,
     PReLU,
     ReLU,
+    ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Tanh,
@@ -39,6 +43,13 @@ from minidl.nn.norm import (
     InstanceNorm2d,
     LayerNorm,
     LocalResponseNorm,
+)
+from minidl.nn.pad import (
+    CircularPad2d,
+    ConstantPad2d,
+    ReflectionPad2d,
+    ReplicationPad2d,
+    ZeroPad2d,
 )
 from minidl.nn.parameter import Parameter
 from minidl.nn.pool import AdaptiveAvgPool2d, AvgPool2d, FixedUnpool2d, MaxPool2d, MaxUnpool2d

@@ -5,31 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 import minidl.functional as F
-from minidl.errors import ShapeError
+from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import init as fill
 from minidl.nn.module import Module
 from minidl.nn.parameter import unfilled
 from minidl.tensor import Tensor, as_tensor
 
 
-class ReLU(Module):
+class InPlace(Module):
+    """A layer that PyTorch can compute in place, over its input.
+
+    Here ``inplace`` is accepted and has no effect: the input stays, and whoever kept it sees
+    it as it was, which in PyTorch would have changed.
+    """
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
+
+    def settings(self) -> str:
+        """The other settings, as ``repr`` shows them."""
+        return ""
+
+    def extra_repr(self) -> str:
+        return ", ".join(s for s in (self.settings(), "inplace=True" * self.inplace) if s)
+
+
+class ReLU(InPlace):
     """The rectifier max(x, 0)."""
 
     def forward(self, x: Any) -> Tensor:
         return F.relu(x)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(InPlace):
     """A rectifier that leaks: x where positive, ``negative_slope`` x elsewhere."""
 
-    def __init__(self, negative_slope: float = 0.01):
-        super().__init__()
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False):
+        super().__init__(inplace)
         self.negative_slope = negative_slope
 
     def forward(self, x: Any) -> Tensor:
         return F.leaky_relu(x, self.negative_slope)
 
-    def extra_repr(self) -> str:
+    def settings(self) -> str:
         return f"negative_slope={self.negative_slope}"
 
 
@@ -69,18 +88,69 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
-class ELU(Module):
+class ELU(InPlace):
     """The exponential linear unit: x where positive, alpha (e^x - 1) elsewhere."""
 
-    def __init__(self, alpha: float = 1.0):
-        super().__init__()
+    def __init__(self, alpha: float = 1.0, inplace: bool = False):
+        super().__init__(inplace)
         self.alpha = alpha
 
     def forward(self, x: Any) -> Tensor:
         return F.elu(x, self.alpha)
 
-    def extra_repr(self) -> str:
+    def settings(self) -> str:
         return f"alpha={self.alpha}"
+
+
+class SiLU(InPlace):
+    """x times its logistic function, x sigmoid(x): "swish"."""
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        return x * F.sigmoid(x)
+
+
+class Mish(InPlace):
+    """x times tanh(log(1 + e^x)).
+
+    Source: Misra 2020, "Mish: a self regularized non-monotonic activation function",
+    equation 1.
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        return x * F.tanh(F.softplus(x))
+
+
+class Hardtanh(InPlace):
+    """x cut off at ``min_val`` and ``max_val``, where the slope is 0."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
+        super().__init__(inplace)
+        if not min_val < max_val:
+            raise ArgumentError(
+                f"{type(self).__name__}: min_val must be below max_val, received {min_val} and "
+                f"{max_val}"
+            )
+        self.min_val, self.max_val = min_val, max_val
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        inside = (x.data > self.min_val) & (x.data < self.max_val)
+        return F.where(inside, x, F.clip(x.detach(), self.min_val, self.max_val))
+
+    def settings(self) -> str:
+        return f"min_val={self.min_val}, max_val={self.max_val}"
+
+
+class ReLU6(Hardtanh):
+    """A rectifier cut off at 6: min(max(x, 0), 6)."""
+
+    def __init__(self, inplace: bool = False):
+        super().__init__(0.0, 6.0, inplace)
+
+    def settings(self) -> str:
+        return ""
 
 
 class GELU(Module):

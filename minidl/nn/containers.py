@@ -90,8 +90,14 @@ class Sequential(_Numbered):
             self.add_module(str(name), module)
 
     def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
+        for name, module in self._modules.items():
+            try:
+                x = module(x)
+            except Exception as error:
+                given = f"given shape {x.shape}" if hasattr(x, "shape") else type(x).__name__
+                kind, settings = type(module).__name__, module.extra_repr()
+                error.add_note(f"in layer {name} of Sequential, {kind}({settings}), {given}")
+                raise
         return x
 
     @overload

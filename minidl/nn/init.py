@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from minidl.compute.arrays import to_device
+from minidl.compute.changes import changed
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.random import generator
 from minidl.tensor import Tensor
@@ -21,6 +22,7 @@ from minidl.tensor import Tensor
 
 def _fill(x: Tensor, values: np.ndarray) -> Tensor:
     x.data[...] = to_device(values.astype(x.dtype), x.device)
+    changed(x.data, "an initialiser")
     return x
 
 
@@ -37,6 +39,7 @@ def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def constant_(x: Tensor, val: float) -> Tensor:
     """Set every element to ``val``."""
     x.data[...] = val
+    changed(x.data, "an initialiser")
     return x
 
 

@@ -10,7 +10,7 @@ from minidl.errors import ArgumentError, ShapeError, message
 from minidl.nn import init
 from minidl.nn.module import Module
 from minidl.nn.parameter import Parameter, unfilled
-from minidl.tensor import Tensor, as_tensor
+from minidl.tensor import Tensor, as_tensor, tensor
 
 
 class Identity(Module):
@@ -60,6 +60,8 @@ class Linear(Module):
         init.fan_in_uniform_(self.weight, self.bias)
 
     def forward(self, x: Any) -> Tensor:
+        if isinstance(x, list | tuple):  # of numbers, which have no dtype of their own
+            x = tensor(x, dtype=self.weight.dtype, device=self.weight.device)
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:

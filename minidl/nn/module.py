@@ -24,7 +24,7 @@ import numpy as np
 
 from minidl.errors import MinidlError, message
 from minidl.nn.conversion import convert_, read_target
-from minidl.nn.parameter import Parameter, writable
+from minidl.nn.parameter import Parameter, forget, writable
 from minidl.nn.state import LoadReport, load, snapshot
 from minidl.tensor import Tensor, as_tensor
 
@@ -37,10 +37,11 @@ class ModuleError(MinidlError, AttributeError):
 
 
 class ForwardHook:
-    """A registered forward hook; ``remove()`` takes it away."""
+    """A hook, registered among others; ``remove()`` takes it away."""
 
-    def __init__(self, hooks: dict[int, Any], key: int):
-        self._hooks, self._key = hooks, key
+    def __init__(self, hooks: dict[int, Any], hook: Callable[..., Any]):
+        self._hooks, self._key = hooks, max(hooks, default=-1) + 1
+        hooks[self._key] = hook
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
@@ -64,6 +65,7 @@ class Module:
         self._buffers: dict[str, Tensor | None] = {}
         self._modules: dict[str, Module | None] = {}
         self._not_saved: set[str] = set()
+        self._forward_pre_hooks: dict[int, Callable[..., Any]] = {}
         self._forward_hooks: dict[int, Callable[..., Any]] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -76,12 +78,23 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        hooks = self._forward_hooks
+        for before in tuple(self._forward_pre_hooks.values()):
+            given = before(self, args)
+            if given is not None:
+                args = given if isinstance(given, tuple) else (given,)
         output = self.forward(*args, **kwargs)
-        for hook in tuple(hooks.values()):
+        for hook in tuple(self._forward_hooks.values()):
             replacement = hook(self, args, output)
             output = output if replacement is None else replacement
         return output
+
+    def register_forward_pre_hook(self, hook: Callable[[Any, Any], Any]) -> ForwardHook:
+        """Call ``hook(module, inputs)`` before every ``forward``.
+
+        ``inputs`` is the tuple of positional arguments. What the hook returns, unless
+        None, replaces them.
+        """
+        return ForwardHook(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[[Any, Any, Any], Any]) -> ForwardHook:
         """Call ``hook(module, inputs, output)`` after every ``forward``.
@@ -89,9 +102,7 @@ class Module:
         ``inputs`` is the tuple of positional arguments. What the hook returns,
         unless None, replaces the output.
         """
-        key = max(self._forward_hooks, default=-1) + 1
-        self._forward_hooks[key] = hook
-        return ForwardHook(self._forward_hooks, key)
+        return ForwardHook(self._forward_hooks, hook)
 
     # --- registering ---
 
@@ -291,10 +302,9 @@ class Module:
                 parameter.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; with ``set_to_none=False`` fill them with 0."""
+        forget(self.parameters(), set_to_none)
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call ``function(module)`` on all modules below, then on this one."""
@@ -324,6 +334,26 @@ class Module:
         for tensor in (*self.parameters(), *self.buffers()):
             convert_(tensor, device, dtype)
         return self
+
+    def float(self) -> Self:
+        """Turn all parameters and buffers to float32, in place."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """Turn all parameters and buffers to float64, in place."""
+        return self.to(np.float64)
+
+    def half(self) -> Self:
+        """Turn all parameters and buffers to float16, in place."""
+        return self.to(np.float16)
+
+    def cpu(self) -> Self:
+        """Move all parameters and buffers to the CPU, in place."""
+        return self.to("cpu")
+
+    def cuda(self) -> Self:
+        """Move all parameters and buffers to the GPU, in place."""
+        return self.to("cuda")
 
     # --- saving ---
 

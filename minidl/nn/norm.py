@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import minidl.functional as F
+from minidl.compute.changes import changed
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.nn import init
 from minidl.nn.module import Module
@@ -46,14 +47,36 @@ class _Affine(Module):
             )
 
 
-class _BatchNorm(_Affine):
+class _Tracking(_Affine):
+    """A norm that may keep running statistics, for evaluation."""
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def _make_statistics(self, num_features: int, tracked: bool, dtype: Any) -> None:
+        self.track_running_stats = tracked
+        kind = default_dtype if dtype is None else dtype
+        self.register_buffer("running_mean", np.zeros(num_features, kind) if tracked else None)
+        self.register_buffer("running_var", np.ones(num_features, kind) if tracked else None)
+        self.register_buffer("num_batches_tracked", np.array(0, np.int64) if tracked else None)
+
+    def reset_running_stats(self) -> None:
+        """Forget the batches that the running statistics have seen."""
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.data[...] = 0
+            self.running_var.data[...] = 1
+            for statistics in (self.running_mean, self.running_var):
+                changed(statistics.data, "reset_running_stats")
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.data[...] = 0
+
+
+class _BatchNorm(_Tracking):
     """Batch normalisation for any number of axes."""
 
     ndims: tuple[int, ...] = ()
     axes = ""
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
 
     def __init__(
         self,
@@ -66,20 +89,9 @@ class _BatchNorm(_Affine):
     ):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        kind, tracked = default_dtype if dtype is None else dtype, track_running_stats
-        self.register_buffer("running_mean", np.zeros(num_features, kind) if tracked else None)
-        self.register_buffer("running_var", np.ones(num_features, kind) if tracked else None)
-        self.register_buffer("num_batches_tracked", np.array(0, np.int64) if tracked else None)
+        self.affine = affine
+        self._make_statistics(num_features, track_running_stats, dtype)
         self._make_affine((num_features,), affine, affine, dtype)
-
-    def reset_running_stats(self) -> None:
-        """Forget the batches that the running statistics have seen."""
-        if self.running_mean is not None and self.running_var is not None:
-            self.running_mean.data[...] = 0
-            self.running_var.data[...] = 1
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.data[...] = 0
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
@@ -141,21 +153,22 @@ class BatchNorm2d(_BatchNorm):
     ndims, axes = (4,), "(N, C, H, W)"
 
 
-class InstanceNorm2d(_Affine):
+class InstanceNorm2d(_Tracking):
     """Normalise each channel of each image on its own: (N, C, H, W) -> the same.
 
     Parameters
     ----------
     num_features : int
-        C; looked at only with ``affine``.
+        C; looked at only with ``affine`` or running statistics.
     eps : float
         A number added to the variance.
     momentum : float
-        No effect, as there are no running statistics.
+        Share of the new batch in the running statistics.
     affine : bool
         Whether to train a scale and a shift.
     track_running_stats : bool
-        True is not supported.
+        Whether to keep running statistics, the means over a batch of each image's own; in
+        evaluation mode all images are then normalised by these.
     dtype : optional
 
     Notes
@@ -174,19 +187,33 @@ class InstanceNorm2d(_Affine):
         dtype: Any = None,
     ):
         super().__init__()
-        if track_running_stats:
-            raise NotImplementedError("InstanceNorm2d: track_running_stats=True")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
+        self.affine = affine
+        self._make_statistics(num_features, track_running_stats, dtype)
         self._make_affine((num_features,), affine, affine, dtype)
 
     def forward(self, x: Any) -> Tensor:
         x = as_tensor(x)
-        channels = self.num_features if self.affine else x.shape[-3] if x.ndim > 2 else -1
+        known = self.affine or self.track_running_stats
+        channels = self.num_features if known else x.shape[-3] if x.ndim > 2 else -1
         self._check(x, (3, 4), "(N, C, H, W) or (C, H, W)", -3, channels)
         batch = F.unsqueeze(x, 0) if x.ndim == 3 else x
-        y = F.instance_norm(batch, weight=self.weight, bias=self.bias, eps=self.eps)
+        if self.running_mean is None or self.training:
+            y = F.instance_norm(batch, weight=self.weight, bias=self.bias, eps=self.eps)
+            self._move_statistics(batch)
+        else:
+            y = F.batch_norm(batch, self.running_mean, self.running_var, self.weight, self.bias,
+                             eps=self.eps)
         return F.reshape(y, x.shape) if x.ndim == 3 else y
+
+    def _move_statistics(self, batch: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None:
+            return
+        axes, data = (2, 3), batch.data
+        for running, now in ((self.running_mean.data, data.mean(axes)),
+                             (self.running_var.data, data.var(axes, ddof=1))):
+            running += self.momentum * (now.mean(0) - running)
+            changed(running, "InstanceNorm2d, which moved its running statistics")
 
     def extra_repr(self) -> str:
         return (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from minidl.compute.arrays import Array
+from minidl.compute.arrays import Array, xp_of
 from minidl.tensor import Tensor, as_tensor, default_dtype
 
 
@@ -40,6 +41,13 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+
+def forget(parameters: Iterable[Tensor], set_to_none: bool = True) -> None:
+    """Forget gradients, or fill those that there are with zeros, outside of any graph."""
+    for p in parameters:
+        if p.grad is not None:
+            p.grad = None if set_to_none else Tensor(xp_of(p.data).zeros_like(p.data))
 
 
 def unfilled(*shape: int, dtype: Any = None) -> Parameter:

@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.compute.arrays import Array, is_array, to_device
+from minidl.compute.changes import changed
 from minidl.errors import CheckpointError, message
 from minidl.tensor import Tensor
+
+UNCOUNTED = ("num_batches_tracked",)
+"""The buffers that files from before PyTorch 0.4.1 lack; they stay as they are, as in PyTorch."""
 
 
 class LoadReport(NamedTuple):
@@ -37,7 +41,7 @@ def load(
         If a value does not fit or, with ``strict``, if the names differ; the
         message lists all, and nothing has been changed.
     """
-    missing = [name for name in tensors if name not in state]
+    missing = [n for n in tensors if n not in state and n.rpartition(".")[2] not in UNCOUNTED]
     unexpected = [name for name in state if name not in tensors]
     values = {name: _array(value) for name, value in state.items() if name in tensors}
     problems = [p for name, v in values.items() if (p := _misfit(name, v, tensors[name]))]
@@ -49,13 +53,25 @@ def load(
             message(
                 f"{who}: these values do not fit this module, which is left as it was",
                 *problems,
-                hint="build the module with the settings that it was saved with"
-                + ("; strict=False ignores names that differ." if missing or unexpected else "."),
+                hint=_hint(state, bool(missing or unexpected)),
             )
         )
     for name, value in values.items():
         tensors[name].data[...] = to_device(value, tensors[name].device)
+        changed(tensors[name].data, f"{who}.load_state_dict")
     return LoadReport(missing, unexpected)
+
+
+def _hint(state: Mapping[str, Any], names_differ: bool) -> str:
+    """Say what to do about names that differ."""
+    inner = [name for name, value in state.items() if isinstance(value, Mapping)]
+    if inner:
+        return f"the values are one level deeper: load_state_dict(state[{inner[0]!r}])."
+    if state and all(name.startswith("module.") for name in state):
+        return ("PyTorch's DataParallel put 'module.' before each name: "
+                "{name.removeprefix('module.'): value for name, value in state.items()}.")
+    return ("build the module with the settings that it was saved with"
+            + ("; strict=False ignores names that differ." if names_differ else "."))
 
 
 def _array(value: Any) -> Array:

@@ -34,8 +34,6 @@ class Adam(Optimizer):
     Source: Kingma & Ba 2015, "Adam", algorithm 1.
     """
 
-    decoupled = False
-
     def __init__(
         self,
         params: Iterable[Any],

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from minidl.compute.arrays import xp_of
+from minidl.compute.changes import changed
 from minidl.errors import ArgumentError
 from minidl.tensor import Tensor
 
@@ -40,6 +41,7 @@ def clip_grad_norm_(
     if scale < 1:
         for g in grads:
             g *= scale
+            changed(g, "clip_grad_norm_")
     return norm
 
 
@@ -49,6 +51,7 @@ def clip_grad_value_(parameters: Iterable[Tensor], clip_value: float) -> None:
     for p in _list(parameters):
         if p.grad is not None:
             xp_of(p.grad.data).clip(p.grad.data, -clip_value, clip_value, out=p.grad.data)
+            changed(p.grad.data, "clip_grad_value_")
 
 
 def clip_grad_adjustable_(parameters: Iterable[Tensor], theta: float, lr: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from minidl.autograd import enable_grad
 from minidl.compute.arrays import Array, is_array, xp_of
+from minidl.compute.changes import changed
 from minidl.errors import ArgumentError, CheckpointError
 from minidl.optim.line_search import Point, strong_wolfe
 from minidl.optim.optimizer import Closure, Optimizer
@@ -204,7 +205,9 @@ class _Iterations:
         for p in self.params:
             p.data += t * direction[start : start + p.size].reshape(p.shape)
             start += p.size
+            changed(p.data, "LBFGS.step")
 
     def _restore(self, origin: list[Array]) -> None:
         for p, values in zip(self.params, origin, strict=True):
             p.data[...] = values
+            changed(p.data, "LBFGS.step")

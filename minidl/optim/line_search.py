@@ -37,7 +37,10 @@ def cubic_minimum(a: Point, b: Point, low: float, high: float) -> float:
     if not square >= 0:
         return (low + high) / 2
     d2 = math.sqrt(square)
-    t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2))
+    bend = b.slope - a.slope + 2 * d2
+    if bend == 0:  # a straight line, which is least at one of the ends
+        return high if a.slope < 0 else low
+    t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / bend)
     return min(max(t, low), high) if math.isfinite(t) else (low + high) / 2
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from minidl.autograd import enable_grad
 from minidl.compute.arrays import Array, is_array, to_device, xp_of
+from minidl.compute.changes import changed
 from minidl.errors import ArgumentError, CheckpointError, message
-from minidl.nn.parameter import Parameter
+from minidl.nn.parameter import Parameter, forget
 from minidl.tensor import Tensor
 
 Closure = Callable[[], Any]
@@ -41,6 +42,9 @@ class Optimizer:
     ArgumentError
         If there are no parameters, or one is not a leaf that requires a gradient.
     """
+
+    decoupled = False
+    """Whether the decay of weights passes the gradient by."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.param_groups: list[dict[str, Any]] = []
@@ -106,7 +110,7 @@ class Optimizer:
         closure : callable, optional
             Computes the loss again and walks back; its result is returned.
         """
-        loss = None
+        loss, who = None, f"{type(self).__name__}.step"
         if closure is not None:
             with enable_grad():
                 loss = closure()
@@ -117,6 +121,7 @@ class Optimizer:
                     if group.get("maximize"):
                         grad = -grad
                     self.update(p.data, grad, self.state.setdefault(id(p), {}), group)
+                    changed(p.data, who)
         return loss
 
     def update(
@@ -125,21 +130,22 @@ class Optimizer:
         """Change the array p in place; ``state`` is the memory of earlier steps."""
         raise NotImplementedError
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.grad = None
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; with ``set_to_none=False`` fill them with 0."""
+        forget(self._parameters(), set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """Copy settings and memory, with parameters numbered in order, in PyTorch's layout."""
+        """Copy settings and memory, with parameters numbered in order, in PyTorch's layout.
+
+        ``kind``, the optimiser's name, stands beside what PyTorch has.
+        """
         numbers = {id(p): i for i, p in enumerate(self._parameters())}
         groups = [
             {**group, "params": [numbers[id(p)] for p in group["params"]]}
             for group in self.param_groups
         ]
         state = {str(numbers[key]): _copied(memory, "cpu") for key, memory in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        return {"kind": type(self).__name__, "state": state, "param_groups": groups}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Take over what ``state_dict`` of such an optimiser returned.
@@ -147,12 +153,14 @@ class Optimizer:
         Raises
         ------
         CheckpointError
-            If the groups or shapes differ; then nothing has been changed.
+            If the groups or shapes differ, or it is the state of an optimiser of another
+            kind; then nothing has been changed.
         """
         who = type(self).__name__
         try:
             sizes = [len(group["params"]) for group in saved["param_groups"]]
-            memory = {int(number): arrays for number, arrays in saved["state"].items()}
+            memory = {int(number): dict(arrays) for number, arrays in saved["state"].items()}
+            self._check_kind(saved)
         except (KeyError, TypeError, ValueError, AttributeError) as cause:
             raise CheckpointError(f"{who}: not the state of an optimiser: {cause!r}") from None
         here = [len(group["params"]) for group in self.param_groups]
@@ -169,13 +177,31 @@ class Optimizer:
                 raise CheckpointError(f"{who}: there is no parameter {number}")
             self._check_memory(number, params[number], arrays)
         self.state = {
-            id(params[number]): _copied(arrays, params[number].device)
+            id(params[number]): _memory_of(params[number], arrays)
             for number, arrays in memory.items()
         }
         for group, settings in zip(self.param_groups, saved["param_groups"], strict=True):
             group.update(
                 {k: tuple(v) if isinstance(group.get(k), tuple) else v
                  for k, v in settings.items() if k != "params"}
+            )
+
+    def _check_kind(self, saved: dict[str, Any]) -> None:
+        """Refuse the state of an optimiser of another kind, told by its name or its settings."""
+        who, groups = type(self).__name__, saved["param_groups"]
+        kind = saved.get("kind", who)
+        missing = self.defaults.keys() - {"maximize"} - {name for g in groups for name in g}
+        # PyTorch's AdamW has the settings of its Adam, and this one.
+        decoupled = {g.get("decoupled_weight_decay", self.decoupled) for g in groups}
+        if kind != who or missing or decoupled != {self.decoupled}:
+            raise CheckpointError(
+                message(
+                    f"{who}: this is the state of another optimiser",
+                    f"it is that of {kind}" if kind != who else
+                    f"it has no {', '.join(sorted(missing))}" if missing else
+                    f"its decay of weights is {'not ' * self.decoupled}decoupled",
+                    hint="build the optimiser that the state was saved from.",
+                )
             )
 
     def _check_memory(self, number: int, p: Tensor, arrays: dict[str, Any]) -> None:
@@ -202,6 +228,20 @@ def _copied(value: Any, device: str) -> Any:
     if is_array(value):
         return to_device(value, device).copy()
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _memory_of(p: Tensor, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Copy a parameter's memory to its device and dtype, with counters as Python's numbers.
+
+    PyTorch counts steps in a float32 array, in which no float64 should be computed.
+    """
+    memory = _copied(arrays, p.device)
+    for name, value in memory.items():
+        if name == "step" and is_array(value):
+            memory[name] = value.item()
+        elif is_array(value) and value.dtype.kind == "f":
+            memory[name] = value.astype(p.dtype, copy=False)
+    return memory
 
 
 def remembered(state: dict[str, Any], name: str, p: Array, start: float = 0.0) -> Array:

@@ -9,16 +9,18 @@ reads it back.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from minidl import __version__, random
-from minidl.errors import ArgumentError, CheckpointError, message
+from minidl.errors import ArgumentError, CheckpointError, MinidlError, message
 from minidl.files.serialize import load_tree, save_tree, write_json
 from minidl.files.whole import Pathlike
 from minidl.train.history import History
@@ -88,6 +90,8 @@ def save_checkpoint(
     ------
     ArgumentError
         If the name has another ending, or a state or the config holds what a file cannot.
+    CheckpointError
+        If the disk does not take it; what was there before is whole then.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -110,19 +114,32 @@ def save_checkpoint(
         },
     }
     states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-    save_tree(
-        path,
-        {
-            **about,
-            "history": list(history),
-            "progress": dict(progress or {}),
-            "random": random.get_state(),
-            "states": states,
-        },
-    )
+    tree = {
+        **about,
+        "history": list(history),
+        "progress": dict(progress or {}),
+        "random": random.get_state(),
+        "states": states,
+    }
     metrics = history[-1] if history else None
     saved = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(path.with_suffix(".json"), {**about, "metrics": metrics, "saved": saved})
+    _write(path, save_tree, tree)
+    _write(path.with_suffix(".json"), write_json, {**about, "metrics": metrics, "saved": saved})
+
+
+def _write(path: Path, write: Callable[[Path, Any], None], tree: Any) -> None:
+    there = path.exists()
+    try:
+        write(path, tree)
+    except (OSError, SafetensorError) as cause:
+        raise CheckpointError(
+            message(
+                f"'{path}' could not be written",
+                str(cause),
+                "the one before it is whole" if there else "there was none before it",
+                hint="make room on the disk; a run goes on with resume=True.",
+            )
+        ) from cause
 
 
 def load_checkpoint(
@@ -147,11 +164,20 @@ def load_checkpoint(
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, not a checkpoint, from a newer minidl, or
-        without the state of something that was asked for; nothing is changed then.
+        If the file is missing, damaged, not a checkpoint, from a newer minidl, without the
+        state of something that was asked for, or with a state that does not fit; nothing is
+        changed then.
     """
-    tree = _read(path)
-    parts = {"model": model, "optimizer": optimizer, "loader": loader, "schedule": schedule}
+    return restore(
+        path, read_checkpoint(path), restore_random=restore_random,
+        model=model, optimizer=optimizer, loader=loader, schedule=schedule,
+    )
+
+
+def restore(
+    path: Pathlike, tree: dict[str, Any], *, restore_random: bool = True, **parts: Any
+) -> Checkpoint:
+    """Put the states in a checkpoint's tree back into these parts: all of them, or none."""
     asked = {name: part for name, part in parts.items() if part is not None}
     missing = [name for name in asked if name not in tree["states"]]
     if missing:
@@ -162,10 +188,26 @@ def load_checkpoint(
                 hint="leave it out here, or give it to save_checkpoint.",
             )
         )
-    for name, part in asked.items():
-        part.load_state_dict(tree["states"][name])
-    if restore_random:
-        random.set_state(tree["random"])
+    before: dict[str, Any] = {}
+    name, drawn = "random numbers", random.get_state()
+    try:
+        if restore_random:
+            random.set_state(tree["random"])
+        # The weights last: the most to copy, and those of minidl's modules are all set or none.
+        for name in sorted(asked, key=lambda name: name == "model"):
+            before[name] = asked[name].state_dict()
+            asked[name].load_state_dict(tree["states"][name])
+    except Exception as cause:
+        random.set_state(drawn)
+        for done, state in before.items():
+            with suppress(Exception):  # of the part that refused, which may refuse this, too
+                asked[done].load_state_dict(state)
+        raise CheckpointError(
+            message(
+                f"the checkpoint {str(path)!r} does not fit the {name}; nothing has been changed",
+                *(str(cause) if isinstance(cause, MinidlError) else repr(cause)).splitlines(),
+            )
+        ) from cause
     return Checkpoint(
         step=tree["step"],
         epoch=tree["epoch"],
@@ -176,7 +218,21 @@ def load_checkpoint(
     )
 
 
-def _read(path: Pathlike) -> dict[str, Any]:
+CONTENTS = {
+    "step": int, "epoch": int, "config": dict, "versions": dict, "history": list,
+    "progress": dict, "random": dict, "states": dict,
+}
+"""The type of each entry of a checkpoint."""
+
+
+def read_checkpoint(path: Pathlike) -> dict[str, Any]:
+    """Read a checkpoint's tree, of which all entries are there.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, not a checkpoint, or from a newer minidl.
+    """
     tree = load_tree(path)
     form = tree.get("format") if isinstance(tree, dict) else None
     if not isinstance(form, int):
@@ -186,7 +242,16 @@ def _read(path: Pathlike) -> dict[str, Any]:
             message(
                 f"the checkpoint {str(path)!r} was made by a newer minidl",
                 f"its format is {form}, this minidl {__version__} reads up to {FORMAT}",
-                hint=f"install minidl {tree['versions']['minidl']} or newer.",
+                hint=f"install minidl {dict(tree.get('versions', {})).get('minidl', '')} or newer.",
+            )
+        )
+    wrong = [k for k, kind in CONTENTS.items() if not isinstance(tree.get(k), kind)]
+    if wrong or not all(isinstance(row, dict) for row in tree["history"]):
+        raise CheckpointError(
+            message(
+                f"{str(path)!r} is not a checkpoint of a training run",
+                f"it has no usable {', '.join(wrong) or 'history'}",
+                hint="take another copy of the file.",
             )
         )
     return tree

@@ -48,17 +48,17 @@ class History(list[dict[str, Any]]):
         """
         name = repr(os.fspath(path))
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, "rb") as file:
                 return cls(_row(line, f"line {i} of {name}") for i, line in enumerate(file, 1))
         except OSError as cause:
             raise DataError(f"History.read: cannot read {name}: {cause}") from None
 
 
-def _row(line: str, place: str) -> dict[str, Any]:
+def _row(line: bytes, place: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-    except ValueError as cause:
+        row = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as cause:  # of another encoding, too
         raise DataError(f"History.read: {place} is not JSON: {cause}") from None
     if not isinstance(row, dict):
-        raise DataError(f"History.read: {place} is not a row: {line.strip()}")
+        raise DataError(f"History.read: {place} is not a row: {line[:80].strip().decode()}")
     return row

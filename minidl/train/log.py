@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from minidl.errors import import_extra
+from minidl.errors import CheckpointError, import_extra, message
 from minidl.files.serialize import json_text
 
 
@@ -20,10 +21,21 @@ class JsonLines:
         The file; its folder is made if need be.
     keep : int
         Bytes of an existing file to keep; what follows them is cut off. Default: none.
+
+    Raises
+    ------
+    CheckpointError
+        If it is a link, whose target would be overwritten; or, later, if a row could not be
+        written.
     """
 
     def __init__(self, path: str | os.PathLike[str], keep: int = 0):
-        path = Path(path)
+        self.path = path = Path(path)
+        if path.is_symlink():
+            raise CheckpointError(
+                message(f"'{path}' is a link, and its target would be overwritten",
+                        hint="remove the link.")
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         there = path.stat().st_size if path.exists() else 0
         if there < keep:
@@ -37,8 +49,18 @@ class JsonLines:
 
     def write(self, row: dict[str, Any]) -> None:
         """Add a row. NaN and infinities become null, since JSON has no word for them."""
-        self._file.write(json_text(row).encode() + b"\n")
-        self._file.flush()
+        line = json_text(row).encode() + b"\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as cause:
+            raise CheckpointError(
+                message(
+                    f"a row could not be written to '{self.path}'",
+                    str(cause),
+                    hint="the checkpoint is whole: a run goes on from it with resume=True.",
+                )
+            ) from cause
 
     __call__ = write
 
@@ -48,9 +70,17 @@ class JsonLines:
         os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 
+    def is_in_place(self) -> bool:
+        """Whether the file is still the one of this name, neither deleted nor moved."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        self._file.close()
+        with suppress(OSError):  # of a row that could not be written, as ``write`` has said
+            self._file.close()
 
 
 class TensorBoard:

@@ -10,8 +10,6 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from tqdm import tqdm
-
 from minidl.autograd import no_grad
 from minidl.compute.arrays import xp_of
 from minidl.errors import ArgumentError, DataError, MinidlError, message
@@ -20,6 +18,7 @@ from minidl.tensor import Tensor
 from minidl.train.folder import RunFolder
 from minidl.train.history import TIME_COLUMN, History
 from minidl.train.interrupt import Interrupt, held_interrupt
+from minidl.train.progress import Progress
 
 Row = dict[str, Any]
 """One measurement: ``event``, ``epoch``, ``step``, ``loss`` and the metrics."""
@@ -85,11 +84,14 @@ def fit(
     clip : callable, optional
         ``clip(parameters)``, which changes gradients in place.
     resume : bool
-        Go on from the checkpoint in ``out``, if there is one.
+        Go on from the checkpoint in ``out``, if there is one. The optimiser's settings are
+        then the checkpoint's, its learning rate too; a warning names those that were given
+        otherwise.
     config : dict, optional
         Settings to keep with the checkpoint.
     progress : bool
-        Whether to draw a progress bar, if this is a terminal.
+        Whether to say on standard error how far it is: by a bar on a terminal, elsewhere by a
+        line at the end and, until then, about every ten seconds.
     callbacks : iterable of callables
         Each is called with every row: those of epochs, and with ``every`` of steps.
 
@@ -104,11 +106,13 @@ def fit(
     DivergenceError
         If the loss or a weight is no longer finite. The last checkpoint stays.
     ArgumentError
-        If a setting makes no sense.
+        If a setting makes no sense, a file cannot hold the config, or another run is at work
+        in ``out``.
     DataError
         If the loader has no batches.
     CheckpointError
-        If the checkpoint to resume from cannot be used.
+        If the checkpoint to resume from cannot be used, the disk does not take one, or ``out``
+        is deleted during the run.
     """
     for name, count in (("epochs", epochs), ("every", every),
                         ("checkpoint_every", checkpoint_every)):
@@ -120,15 +124,19 @@ def fit(
         )
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     parts["loader"] = loader if hasattr(loader, "state_dict") else None
-    folder = RunFolder(out, **parts) if out is not None else None
+    folder = RunFolder(out, config or {}, **parts) if out is not None else None
     run = _Run(
         model, loader, optimizer, loss, validate, schedule, clip, tuple(callbacks),
-        every, checkpoint_every, dict(config or {}), folder,
+        every, checkpoint_every, folder, Progress(epochs, progress),
     )
-    with closing(folder) if folder else nullcontext(), held_interrupt() as interrupt:
+    with (
+        closing(folder) if folder else nullcontext(),
+        held_interrupt() as interrupt,
+        closing(run.progress),
+    ):
         run.begin(resume)
         while run.at.epoch < epochs:
-            run.train_epoch(interrupt, f"epoch {run.at.epoch + 1}/{epochs}", progress)
+            run.train_epoch(interrupt)
             run.end_epoch(interrupt, last=run.at.epoch + 1 == epochs)
     return run.history
 
@@ -161,8 +169,8 @@ class _Run:
     callbacks: tuple[Callable[[Row], Any], ...]
     every: int | None
     checkpoint_every: int | None
-    config: dict[str, Any]
     folder: RunFolder | None
+    progress: Progress
     at: _Place = field(default_factory=_Place)
     history: History = field(default_factory=History)
 
@@ -172,36 +180,39 @@ class _Run:
         if not (resume and self.folder.checkpoint.exists()):
             self.folder.start()
             return
-        last = self.folder.resume(self.config)
+        last = self.folder.resume()
         within = {key: last.progress[key] for key in ("steps_in_epoch", "loss_sum", "seconds")}
         self.at = _Place(last.epoch, last.step, **within)
         self.history = last.history
+        self.progress.tell(
+            f"resuming from {self.folder.checkpoint}: {last.epoch} epochs, {last.step} steps done"
+        )
 
-    def train_epoch(self, interrupt: Interrupt, title: str, progress: bool) -> None:
+    def train_epoch(self, interrupt: Interrupt) -> None:
         """Take the steps of an epoch that are left, and save when it is time."""
         self.model.train()
         length = len(self.loader) if hasattr(self.loader, "__len__") else None
-        bar = tqdm(total=length, initial=self.at.steps_in_epoch, desc=title,
-                   disable=None if progress else True)
-        with bar:
-            for batch in self._batches():
-                start = time.perf_counter()
-                value = self.step(batch)
-                self.at.step += 1
-                self.at.steps_in_epoch += 1
-                self.at.loss_sum += value
-                self.at.seconds += time.perf_counter() - start
-                bar.update()
-                bar.set_postfix(loss=f"{value:.4g}", refresh=False)
-                if self.every and self.at.step % self.every == 0:
-                    self._report(self._row("step", value))
-                # An epoch's last step is left to end_epoch: between the two there is
-                # no telling where the loader stands.
-                if self.at.steps_in_epoch != length:
-                    if interrupt or self._due():
-                        self.save()
-                    if interrupt:
-                        raise KeyboardInterrupt
+        self.progress.begin_epoch(self.at.epoch + 1, self.at.steps_in_epoch, length)
+        for batch in self._batches():
+            start = time.perf_counter()
+            value = self.step(batch)
+            self.at.step += 1
+            self.at.steps_in_epoch += 1
+            self.at.loss_sum += value
+            self.at.seconds += time.perf_counter() - start
+            self.progress.step(self.at.steps_in_epoch, value)
+            if self.folder is not None:
+                self.folder.check()
+            if self.every and self.at.step % self.every == 0:
+                self._report(self._row("step", value))
+            # An epoch's last step is left to end_epoch: between the two there is
+            # no telling where the loader stands.
+            if self.at.steps_in_epoch != length:
+                if interrupt or self._due():
+                    self.save()
+                if interrupt:
+                    raise KeyboardInterrupt
+        self.progress.close()
 
     def step(self, batch: Any) -> float:
         """Take a step of the optimiser, and return the loss before it."""
@@ -246,6 +257,7 @@ class _Run:
         row = self._row("epoch", self.at.loss_sum / self.at.steps_in_epoch, metrics)
         self.history.append({key: value for key, value in row.items() if key != "event"})
         self._report(row)
+        self.progress.end_epoch(row, last)
         self.at.steps_in_epoch, self.at.loss_sum, self.at.seconds = 0, 0.0, 0.0
         if due or last or interrupt or self.checkpoint_every is None:
             self.save()
@@ -264,7 +276,6 @@ class _Run:
         self.folder.save(
             step=at.step,
             epoch=at.epoch,
-            config=self.config,
             history=self.history,
             progress={
                 "steps_in_epoch": at.steps_in_epoch,

@@ -13,13 +13,15 @@ import argparse
 import time
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 from minidl import random
 from minidl.commands.demo import report
 from minidl.commands.demo.experiment import RECIPES, Trained, run_experiment
 from minidl.commands.demo.measures import IMPORTANCE_SAMPLES, measure
 from minidl.commands.demo.sections import write_sections
-from minidl.errors import MinidlError, message
+from minidl.data import has_mnist
+from minidl.errors import DataError, MinidlError, message
 from minidl.lecture.digits import load_digits
 from minidl.lecture.flags import add_data_arguments, add_run_arguments
 from minidl.lecture.runs import write_metrics
@@ -39,6 +41,7 @@ def main(args: argparse.Namespace) -> int:
     """Train, measure, write ``report.html`` and ``metrics.json``."""
     start = time.perf_counter()
     check_extras()
+    check_mnist(args.data, args.root)
     digits = load_digits(args.data, args.root, args.seed)
     recipe = RECIPES[args.data]
     if args.dry_run:
@@ -69,6 +72,24 @@ def main(args: argparse.Namespace) -> int:
           f"nats per image ({IMPORTANCE_SAMPLES} draws).")
     print(f"Open {page} ({time.perf_counter() - start:.0f} s).")
     return 0
+
+
+def check_mnist(data: str, root: Path | None) -> None:
+    """Refuse a folder without MNIST, and say how it gets there.
+
+    Raises
+    ------
+    DataError
+        If the test images are not there, of which the demo needs at least these.
+    """
+    if data == "mnist" and root is not None and not has_mnist(root, train=False):
+        raise DataError(
+            message(
+                f"--root '{root}' does not hold MNIST's IDX files",
+                hint=f"""python -c "from minidl.data import mnist; mnist({str(root)!r}, """
+                """train=False, download=True)" fetches the test images.""",
+            )
+        )
 
 
 def check_extras() -> None:

@@ -1,26 +1,20 @@
 """A user's picture in and out: as it is meant to be seen, and without loss on the way.
 
-What a photograph's file says besides its pixels is kept: which side is up (the picture is turned
-upright), transparency, and the colour profile.
+What a photograph's file says besides its pixels is kept: transparency, and the colour profile.
+Which side is up, too: ``read_image`` turns every picture upright.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.data.images import opened, read_image
+from minidl.data.images import opened_whole, read_image, unpacked
 from minidl.errors import ArgumentError, DataError, message
 from minidl.files.whole import replacing
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-ORIENTATION = 0x0112
-"""EXIF's tag of a picture's orientation."""
 
 OPAQUE_ENDINGS = (".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
 """The endings of files that cannot be transparent."""
@@ -41,7 +35,7 @@ class Picture(NamedTuple):
 
 
 def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """Read an image file, and turn it upright.
+    """Read an image file, upright, with its transparency and its colour profile.
 
     Raises
     ------
@@ -49,42 +43,15 @@ def read_picture(path: str | os.PathLike[str]) -> Picture:
         Naming the file and the reason, if it is missing, or no whole image.
     """
     colours = read_image(path)  # refuses what is no image, or too large
-    with opened(path) as image:
+    with opened_whole("read_picture", path) as image:
         grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
         kept = image.mode in ("L", "LA", "RGB", "RGBA", "P", "PA")
         profile = image.info.get("icc_profile") if kept else None
-        turn = _orientation(image)
         alpha = None
         clear = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
         if clear and not image.mode.startswith("I"):
-            alpha = np.asarray(image.convert("RGBA"))[..., 3].astype(np.float32) / 255
-    colours = upright(colours[:1] if grey else colours, turn)
-    return Picture(colours, None if alpha is None else upright(alpha, turn), profile)
-
-
-def _orientation(image: Image) -> int:
-    """Read EXIF's orientation; 1, upright, if there is none or the block is damaged."""
-    try:
-        found = image.getexif().get(ORIENTATION)
-    except Exception:  # what Pillow raises on a damaged block is not documented
-        return 1
-    return found if isinstance(found, int) and found in range(1, 9) else 1
-
-
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn and mirror pixels (..., H, W) as EXIF's orientation, 1 to 8, asks for.
-
-    >>> import numpy as np
-    >>> upright(np.array([[1, 2, 3]]), 6).tolist()
-    [[1], [2], [3]]
-    """
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(-2, -1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[..., ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[..., ::-1, :]
-    return np.ascontiguousarray(pixels)
+            alpha = np.asarray(unpacked(image).convert("RGBA"))[..., 3].astype(np.float32) / 255
+    return Picture(colours[:1] if grey else colours, alpha, profile)
 
 
 def check_target(out: Path, picture: Picture, source: Path) -> None:

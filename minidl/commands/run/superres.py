@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from minidl.commands.run.flag_values import enlargement, positive_int
 from minidl.commands.run.pictures import Picture, check_target, read_picture, write_picture
 from minidl.errors import ArgumentError, DataError, message
 from minidl.lecture.flags import usable_device
+from minidl.models.srcnn import SRCNN
+from minidl.models.vdsr import VDSR
 from minidl.tasks.restoration import (
     imresize,
     load_model,
@@ -30,8 +34,9 @@ from minidl.tasks.restoration.whole import count_pieces
 
 EPILOG = """\
 FILE is the authors' .mat file of SRCNN or VDSR (needs `pip install 'minidl[data]'`), or a
-.safetensors file that minidl.tasks.restoration.save_model wrote. An SRCNN is trained for one scale;
-VDSR for 2, 3 and 4 together. Transparency is kept; a picture that is not upright is turned."""
+.safetensors file that minidl.tasks.restoration.save_model wrote. An SRCNN is trained for one scale,
+which the file's name tells (x3.mat); VDSR for 2, 3 and 4 together. Transparency is kept; a
+picture that is not upright is turned."""
 
 MAX_PIXELS = 2**28
 """Most pixels of the enlarged picture."""
@@ -41,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the topic."""
     parser.add_argument("image", type=Path, metavar="IMAGE", help="a picture of any size")
     parser.add_argument(
-        "--weights", type=Path, required=True, metavar="FILE", help=".mat or .safetensors"
+        "--weights", type=Path, required=True, metavar="FILE", help=".mat, .safetensors, .pth"
     )
     parser.add_argument(
         "--scale", type=enlargement, default=3,
@@ -70,6 +75,7 @@ def main(args: argparse.Namespace) -> int:
     check_size(h, w, args.scale)
     model = load_model(args.weights)
     check_model(model, args.weights)
+    check_scale(model, args.weights, args.scale)
     model.to(args.device)
     enlarged = enlarged_picture(model, picture, args.scale, args.tile)
     write_picture(out, enlarged)
@@ -111,6 +117,26 @@ def check_size(h: int, w: int, scale: float) -> None:
                 hint="take a smaller --scale, or a part of the picture.",
             )
         )
+
+
+def check_scale(model: Restorer, path: Path, scale: float) -> None:
+    """Refuse an SRCNN whose file is named for another scale; say a word where nothing is known."""
+    if isinstance(model, SRCNN):
+        told = re.search(r"(?<![a-z0-9])x(\d+)(?!\d)", path.stem.lower())
+        if told is None:
+            print(f"An SRCNN is trained for one scale; the name of '{path}' does not tell which.",
+                  file=sys.stderr)
+        elif int(told[1]) != scale:
+            raise ArgumentError(
+                message(
+                    f"'{path}' is an SRCNN for x{told[1]}, by its name",
+                    f"the picture is to be enlarged x{scale:g}",
+                    hint=f"pass --scale {told[1]}, or the file for x{scale:g}.",
+                )
+            )
+    elif isinstance(model, VDSR) and not 2 <= scale <= 4:
+        print(f"VDSR is trained for x2, x3 and x4; x{scale:g} is beyond what it knows.",
+              file=sys.stderr)
 
 
 def check_model(model: Restorer, path: Path) -> None:

@@ -96,6 +96,8 @@ def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
     x = buffers.result((y.shape[0], *windows.image, w.shape[1]), y.dtype)
     rows = [*_phases(0, windows)]
     columns = [*_phases(1, windows)]
+    if len(rows) * len(columns) < math.prod(windows.stride):
+        x[...] = 0  # some phases are under no tap
     outputs, weight = _channels_last(y), w.transpose(2, 3, 0, 1)
     for pixels_h, taps_h, axis_h in rows:
         for pixels_w, taps_w, axis_w in columns:
@@ -216,17 +218,19 @@ def _axes(windows: Windows) -> tuple[Axis, Axis]:
 
 
 def _phases(axis: int, windows: Windows) -> Iterator[tuple[slice, slice, Axis]]:
-    """Yield the pixels of each phase, its taps, and where these lie, turned around, on y."""
+    """Yield the pixels of each phase, its taps, and where these lie, turned around, on y.
+
+    Phases without a tap are left out: with a stride of a thousand there are many.
+    """
     stride, dilation = windows.stride[axis], windows.dilation[axis]
     padding, size = windows.padding[axis], windows.image[axis]
     shared = math.gcd(stride, dilation)
     step = stride // shared
-    for phase in range(stride):
-        first = (phase - padding) % stride  # the first pixel of this phase
-        tap = next((t for t in range(step) if t * dilation % stride == phase), None)
-        taps = slice(0, 0) if tap is None else slice(tap, windows.kernel[axis], step)
+    for tap in range(min(step, windows.kernel[axis])):  # each is the first of a phase's taps
+        first = (tap * dilation - padding) % stride  # the first pixel of this phase
+        taps = slice(tap, windows.kernel[axis], step)
         number = len(range(windows.kernel[axis])[taps])
-        window = (first + padding) // stride - ((tap or 0) * dilation) // stride
+        window = (first + padding) // stride - (tap * dilation) // stride
         spread = dilation // shared
         yield (
             slice(first, size, stride),

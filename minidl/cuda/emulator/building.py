@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -11,20 +12,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from minidl.cuda import nvrtc
+from minidl.cuda.cache import keep, passing, private, recall, remove_old_builds
 from minidl.cuda.emulator.text import cpp_text
-from minidl.cuda.nvrtc import cache_folder
-from minidl.cuda.source import Source, folder, kernels_of
+from minidl.cuda.source import Source, folder, kernels_of, real_option, whole_text
 from minidl.errors import DeviceError, KernelError, message
 
 FLAGS = (
     "-std=c++20", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno", "-fno-exceptions",
-    "-fvisibility=hidden", "-w",
+    "-fvisibility=hidden", "-fstack-clash-protection", "-U_FORTIFY_SOURCE", "-w",
 )
-"""The compiler's flags, however a kernel is run."""
+"""The compiler's flags, however a kernel is run. A stack that is too small always shows."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,13 @@ class Mode:
 _PROGRAM = ("-O1", "-g1", "-DMINIDL_ALONE", "-DMINIDL_EXACT=1")
 
 MODES = {
-    "plain": Mode(("-O2", "-DMINIDL_EXACT=0")),
+    "plain": Mode(("-O2", "-g1", "-DMINIDL_EXACT=0")),
     # Every access calls watch.cpp. Little optimised, so that an access in the text is one call, and
     # not vectorised: the compiler would then join accesses that a CUDA thread makes one by one.
+    # Nor may it take a float4 apart (SRA): that is one access of 16 bytes.
     "watched": Mode(
-        ("-O1", "-g1", "-fno-tree-vectorize", "-fno-unroll-loops", "-DMINIDL_WATCHED",
-         "-DMINIDL_EXACT=1"),
+        ("-O1", "-g1", "-fno-tree-vectorize", "-fno-unroll-loops", "-fno-tree-sra",
+         "-DMINIDL_WATCHED", "-DMINIDL_EXACT=1"),
         instrumented=("-fsanitize=thread",),
         parts=("runtime.cpp", "fiber.cpp", "watch.cpp"),
     ),
@@ -109,7 +113,7 @@ def clang(command: tuple[str, ...]) -> int:
 
 
 def build(source: Source, real: str, mode: str = "plain") -> Path:
-    """Build the library (or for the sanitizers, the program) of a .cu file, at most once.
+    """Build the library (or for the sanitizers, the program) of a .cu file, unless it is there.
 
     Parameters
     ----------
@@ -123,37 +127,85 @@ def build(source: Source, real: str, mode: str = "plain") -> Path:
     Raises
     ------
     KernelError
-        If it does not compile; the message is the compiler's.
+        If it does not compile, or NVRTC, where that is installed, refuses it; the message is the
+        compiler's.
     DeviceError
         If there is no compiler.
     """
-    return _build(source, real, mode, compiler())
+    key = source, real, mode, compiler()
+    path = _built.get(key)
+    if path is None or not path.is_file():
+        path = _built[key] = _build(*key)
+    return path
 
 
-@cache
+_built: dict[tuple[Source, str, str, tuple[str, ...]], Path] = {}
+
+
+def build_guard() -> Path:
+    """Build kernels/emulator/guard.cpp, the library that survives what kernels do."""
+    path, command = folder() / "emulator" / "guard.cpp", compiler()
+    name = f"guard-{_digest(path.read_text(), _version(command), platform.machine())}"
+
+    def make(work: Path) -> Path:
+        flags = ["-std=c++20", "-fPIC", "-shared", "-O2", "-U_FORTIFY_SOURCE", "-w"]
+        result = work / "result"
+        _run([*command, *flags, str(path), "-o", str(result), "-pthread"], Source(path, ""), work)
+        return result
+
+    return _kept(name, make)
+
+
 def _build(source: Source, real: str, name: str, command: tuple[str, ...]) -> Path:
-    mode, text = MODES[name], cpp_text(source.text, str(source.path), kernels_of(source))
-    key = hashlib.sha256()
-    needed = (text, real, repr((FLAGS, mode)), _version(command), platform.machine())
-    for part in (*needed, *_texts(source, mode)):
-        key.update(part.encode() + b"\0")
-    target = _kept() / f"{source.path.stem}-{real}-{name}-{key.hexdigest()[:32]}"
-    if not target.exists():
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as work:
-            _compile(command, text, source, real, mode, Path(work)).replace(target)
-    return target
+    mode, kernels = MODES[name], kernels_of(source)
+    text = cpp_text(whole_text(source, paths=True), kernels)
+    # Those of minidl were all compiled by it before they were given away.
+    asked = "" if source.path.parent == folder() else nvrtc.available()
+    needed = (text, *real_option(source, real), repr((FLAGS, mode)), _version(command))
+    key = _digest(*needed, platform.machine(), asked, *_texts(mode))
+
+    def make(work: Path) -> Path:
+        result = _compile(command, text, source, real, mode, work)
+        if asked:
+            _ask_nvrtc(source, real)
+        return result
+
+    return _kept(f"{source.path.stem}-{real}-{name}-{key}", make, mode.program)
 
 
-@cache
-def _kept() -> Path:
-    """The folder of what was built; where one cannot write, a passing one."""
-    kept = cache_folder() / "emulator"
+def _kept(name: str, make: Callable[[Path], Path], program: bool = False) -> Path:
+    """What ``make`` builds in a folder to work in: kept from the last time, or made now."""
+    where = private("emulator")
+    if recall(where / name) is not None:
+        return where / name
+    remove_old_builds(where)
     try:
-        kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=kept):
-            return kept
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="minidl-emulator-"))
+        with tempfile.TemporaryDirectory(dir=where, prefix="building-") as work:
+            body = make(Path(work)).read_bytes()
+        keep(where / name, body, program)
+    except OSError as cause:
+        where = passing(f"cannot write into {where}: {cause.strerror or cause}", "make room there.")
+        with tempfile.TemporaryDirectory(dir=where, prefix="building-") as work:
+            body = make(Path(work)).read_bytes()
+        keep(where / name, body, program)
+    return where / name
+
+
+def _digest(*parts: str) -> str:
+    key = hashlib.sha256()
+    for part in parts:
+        key.update(part.encode() + b"\0")
+    return key.hexdigest()[:32]
+
+
+def _ask_nvrtc(source: Source, real: str) -> None:
+    """Refuse what a GPU's compiler would, though the emulator could run it.
+
+    GPUs of sm_80 know all that the emulator does; a newer NVRTC may know only newer ones.
+    """
+    known = nvrtc.architectures()
+    arch = "sm_80" if "sm_80" in known else known[0]
+    nvrtc.compile(whole_text(source), source.name, arch, real_option(source, real))
 
 
 def _compile(
@@ -161,7 +213,6 @@ def _compile(
 ) -> Path:
     emulator = folder() / "emulator"
     (work / "kernel.cpp").write_text(text)
-    (work / "kernel.hpp").write_text(f'#include "cuda.hpp"\n#define real {real}\n')
     includes = [f"-I{emulator}", f"-I{folder() / 'include'}", f"-I{source.path.parent}"]
     shared, alone = [*command, *FLAGS, *mode.flags, *includes], [*mode.instrumented]
     if not clang(command):
@@ -169,19 +220,27 @@ def _compile(
         shared.append("-fno-gnu-unique")
         if "-fsanitize=address" in alone:  # else it guards no variable of a template
             alone.append("-fwhole-program")
+    # Defined behind CUDA's words: some of the system's headers call something real.
+    meaning = [f"#define real {real}\n"] * bool(real_option(source, real))
+    (work / "kernel.hpp").write_text("".join(['#include "cuda.hpp"\n', *meaning]))
     alone += ["-include", str(work / "kernel.hpp")]
     objects = []
     for path, flags in ((work / "kernel.cpp", alone), *((emulator / p, []) for p in mode.parts)):
         objects.append(str(work / f"{path.stem}.o"))
-        _run([*shared, *flags, "-c", str(path), "-o", objects[-1]], source)
+        _run([*shared, *flags, "-c", str(path), "-o", objects[-1]], source, work)
     linking = [*mode.instrumented, "-rdynamic", "-ldl"] if mode.program else ["-shared"]
-    _run([*command, *objects, *linking, "-o", str(work / "result")], source)
+    _run([*command, *objects, *linking, "-o", str(work / "result")], source, work)
     return work / "result"
 
 
-def _run(command: list[str], source: Source) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+def _run(command: list[str], source: Source, work: Path) -> None:
+    done = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(work)},  # where there is room, or the build cannot be kept
+    )
     if done.returncode:
+        if "No space left on device" in done.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         lines, name = _quoted(done.stderr, source), "zig" if "ziglang" in command else command[0]
         raise KernelError(
             message(
@@ -209,15 +268,11 @@ def _version(command: tuple[str, ...]) -> str:
     return done.stdout.strip()
 
 
-def _texts(source: Source, mode: Mode) -> list[str]:
-    """All that the result depends on beside the file: the emulator, and the headers.
+def _texts(mode: Mode) -> list[str]:
+    """All that a result depends on beside the file's own text: the emulator.
 
-    Where they lie is part of it: by that the table of lines names them, in another checkout too.
+    Where it lies is part of it: by that the table of lines names it, in another checkout too.
     """
     emulator = folder() / "emulator"
-    paths = [emulator / part for part in mode.parts]
-    paths += [*emulator.glob("*.hpp"), *(folder() / "include").glob("*")]
-    local = re.findall(r'^\s*#\s*include\s+"([^"]+)"', source.text, re.MULTILINE)
-    paths += [source.path.parent / name for name in local]
-    paths = sorted({path.resolve() for path in paths if path.is_file()})
+    paths = sorted([*(emulator / part for part in mode.parts), *emulator.glob("*.hpp")])
     return [*map(str, paths), *(path.read_text() for path in paths)]

@@ -11,7 +11,7 @@ class Finding:
 
     Attributes
     ----------
-    kind : {"race", "overrun", "unwritten", "misaligned", "write to const", "barrier"}
+    kind : {"race", "overrun", "unwritten", "misaligned", "write to const", "barrier", "fault"}
     kernel : str
         The kernel's name.
     place : str

@@ -50,11 +50,12 @@ class Guarded:
 
     The room is filled with 0xff, which is NaN as a number: an access beyond an array lands there
     and never in the next one. Alignment is that of the original, taken from where its memory
-    starts, as if that were a multiple of 256.
+    starts, as if that were a multiple of 256. ``unwritten``: what the kernel may write is taken
+    as memory in which nothing has been written yet.
     """
 
-    def __init__(self, launch: Launch):
-        self.original = launch
+    def __init__(self, launch: Launch, unwritten: bool = False):
+        self.original, self.unwritten = launch, unwritten
         self.blocks: list[Block] = []
         end = ROOM
         for group in _overlapping(launch):

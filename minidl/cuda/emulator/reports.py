@@ -161,6 +161,9 @@ def _beyond(address: int, size: int, regions: Sequence[Region]) -> str:
 def failed(launch: Launch, text: str) -> Finding:
     """The finding that is made of what the emulator itself says when a kernel cannot go on."""
     kind = "misaligned" if "no multiple of" in text else "barrier"
+    faults = "divides an integer|touches memory|more local memory|was stopped|shared.* memory"
+    if re.search(faults, text.splitlines()[0]):
+        kind = "fault"
     found = re.search(r"(\S+\.cuh?):(\d+)", text) or re.search(r"(.*)\bline (\d+)", text)
     file = launch.kernel.source.name
     line = int(found[2]) if found else launch.kernel.line

@@ -122,13 +122,16 @@ class Trace:
 
 
 @contextmanager
-def tracing(max_findings: int = 20) -> Iterator[Trace]:
+def tracing(max_findings: int = 20, unwritten: bool = False) -> Iterator[Trace]:
     """Trace all launches on NumPy arrays in a ``with`` block; yields what is seen.
 
     Parameters
     ----------
     max_findings : int
         Different ones that are kept; what else is found is not told.
+    unwritten : bool
+        Whether arrays that a kernel writes count as not written before it, as they are where they
+        come from ``empty``: it is then a finding if it reads what no thread has written.
 
     Raises
     ------
@@ -141,7 +144,7 @@ def tracing(max_findings: int = 20) -> Iterator[Trace]:
     mistakes: dict[tuple[object, ...], Counted] = {}
 
     def run(launch: Launch) -> None:
-        found, traffic = _run(launch)
+        found, traffic = _run(launch, unwritten)
         name = launch.kernel.name
         trace.launches.append((name, launch.grid, launch.block, launch.shared))
         for mistake in found:
@@ -158,9 +161,9 @@ def tracing(max_findings: int = 20) -> Iterator[Trace]:
         yield trace
 
 
-def _run(launch: Launch) -> tuple[list[Counted], list[Traffic]]:
+def _run(launch: Launch, unwritten: bool) -> tuple[list[Counted], list[Traffic]]:
     """Trace one launch; its outputs come back into the launch's arrays."""
-    library, guarded = watched(launch.kernel.source, launch.real), Guarded(launch)
+    library, guarded = watched(launch.kernel.source, launch.real), Guarded(launch, unwritten)
     seen = library.run(guarded)
     guarded.copy_back()
     wording = Wording(library, guarded, seen)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
-import shutil
-import tempfile
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from minidl.cuda.emulator import Packed, call
+from minidl.cuda.emulator import Packed, call, load
 from minidl.cuda.emulator.addresses import Place, line_table
 from minidl.cuda.emulator.building import build
+from minidl.cuda.emulator.guard import Died, error_of, limit
 from minidl.cuda.emulator.guarded import ROOM, Guarded
-from minidl.cuda.source import Source, folder
-from minidl.errors import DeviceError, message
+from minidl.cuda.emulator.text import device_variables
+from minidl.cuda.source import Source, folder, whole_text
+from minidl.errors import DeviceError, KernelError, message
 
 KINDS = ("race", "overrun", "unwritten", "misaligned", "write to const")
 SPACES = ("global", "shared", "")
@@ -96,14 +97,18 @@ class Watched:
                     hint="it is read by pyelftools: pip install 'minidl[kernels]'",
                 )
             )
-        self.own = _own_memory(path)
+        names = device_variables(whole_text(source))
+        self.own, self.variables = _own_memory(path, names)
         ids, self.headers = _numbered(source, places)
         self.lines = source.text.count("\n") + 1
-        with tempfile.NamedTemporaryFile(prefix=f"{path.name}-") as copy:
-            shutil.copyfile(path, copy.name)
-            self.library = ctypes.CDLL(copy.name)
+        self.path, self.data = path, path.read_bytes()
         self.code = (ctypes.c_ulonglong * len(starts))(*starts), (ctypes.c_int * len(ids))(*ids)
-        self.library.minidl_watch_code(*self.code, len(starts))
+        self.library = self._loaded()
+
+    def _loaded(self) -> ctypes.CDLL:
+        library = load(self.data, self.path.name)
+        library.minidl_watch_code(*self.code, len(self.code[0]))
+        return library
 
     def place(self, line: int) -> Place:
         """The file and the line of it that a number means; "" for the .cu file itself."""
@@ -123,9 +128,22 @@ class Watched:
                 ctypes.c_void_p(memory + block.offset), ctypes.c_ulonglong(block.size),
                 number, block.element, int(block.const),
             )
+            if guarded.unwritten and not block.const:
+                library.minidl_watch_unwritten(ctypes.c_void_p(memory + block.offset))
+        for number, (_, start, size) in enumerate(self.variables, len(guarded.blocks)):
+            library.minidl_watch_variable(
+                ctypes.c_ulonglong(start), ctypes.c_ulonglong(size), number
+            )
         for start, size in self.own:
             library.minidl_watch_own(ctypes.c_ulonglong(start), ctypes.c_ulonglong(size))
-        failure = call(library, launch, Packed(launch), 0, prod(launch.grid))
+        try:
+            failure = call(library, launch, Packed(launch), 0, prod(launch.grid), limit())
+        except Died as died:
+            self.library = self._loaded()  # what has died is read once more, and left
+            error = error_of(died, launch, self.path)
+            if not isinstance(error, KernelError):
+                raise error from None
+            failure = str(error).removeprefix(f"{launch.kernel.name}: ")
         return Seen(
             _copies(library.minidl_watch_findings, Found),
             _copies(library.minidl_watch_traffic, Tally),
@@ -169,15 +187,17 @@ def _numbered(source: Source, places: list[Place]) -> tuple[list[int], list[Plac
     return [known[place] for place in places], headers
 
 
-def _own_memory(program: Path) -> list[tuple[int, int]]:
-    """Start and size of what a kernel may touch beside arrays: constants, and global variables.
+def _own_memory(
+    program: Path, names: list[str]
+) -> tuple[list[tuple[int, int]], list[tuple[str, int, int]]]:
+    """Where lies what a kernel may touch beside arrays: start and size of constants and the like.
 
-    ``__shared__`` variables are static ones of functions, and not among these: they are noted
-    when a block comes to them.
+    Its ``__device__`` variables, whose names are given, are returned apart, with their names.
+    ``__shared__`` variables are neither: they are noted when a block comes to them.
     """
     from elftools.elf.elffile import ELFFile
 
-    found = []
+    found, variables = [], []
     with program.open("rb") as stream:
         elf = ELFFile(stream)
         for section in elf.iter_sections():
@@ -186,9 +206,20 @@ def _own_memory(program: Path) -> list[tuple[int, int]]:
                 found.append((section["sh_addr"], section["sh_size"]))
         for symbol in _symbols(elf):
             is_object = symbol["st_info"]["type"] == "STT_OBJECT" and symbol["st_size"]
-            if is_object and not _is_static_of_a_function(symbol.name):
-                found.append((symbol["st_value"], symbol["st_size"]))
-    return _apart(found)
+            if not is_object or _is_static_of_a_function(symbol.name):
+                continue
+            where = symbol["st_value"], symbol["st_size"]
+            # In a namespace or static, _ZN5space4nameE, _ZL4name, _ZN12_GLOBAL__N_14nameE.
+            name = next((n for n in names if _is_called(symbol.name, n)), "")
+            if name:
+                variables.append((name, *where))
+            else:
+                found.append(where)
+    return _apart(found), variables
+
+
+def _is_called(symbol: str, name: str) -> bool:
+    return bool(re.fullmatch(rf"(?:_Z.*{len(name)})?{name}E?", symbol))
 
 
 def _symbols(elf: Any) -> Iterator[Any]:
@@ -196,8 +227,11 @@ def _symbols(elf: Any) -> Iterator[Any]:
 
 
 def _is_static_of_a_function(name: str) -> bool:
-    """Whether a variable is a function's: ``tile.3`` of one that is extern "C", else ``_ZZ...``."""
-    return "." in name or name.startswith("_ZZ")
+    """Whether a variable is a function's: ``tile.3`` of one that is extern "C", else ``_ZZ...``.
+
+    Shared variables outside of functions count as these.
+    """
+    return "." in name or name.startswith("_ZZ") or bool(re.search(r"minidl_g\d+_", name))
 
 
 def _apart(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

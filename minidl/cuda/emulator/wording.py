@@ -88,7 +88,8 @@ class Wording:
         if kind == "overrun":
             headline = f"{does} {self._beyond(found)}"
         elif kind == "unwritten":
-            headline = f"{does} at {self._element(found)}, which nobody in this block has written"
+            who = "nobody" if SPACES[found.space] == "global" else "nobody in this block"
+            headline = f"{does} at {self._element(found)}, which {who} has written"
         elif kind == "misaligned":
             headline = f"{does} at an address that is no multiple of {now.size}"
             headline += f", {self._element(found)}" * (found.number >= 0)
@@ -113,6 +114,10 @@ class Wording:
         """An array's name, its bytes, and an element's: of shared memory, those accessed."""
         if found.number < 0:
             return "", 0, 1
+        beyond = found.number - len(self.guarded.blocks)
+        if SPACES[found.space] == "global" and beyond >= 0:
+            name, _, size = self.watched.variables[beyond]
+            return name, size, max(1, min(found.now.size, 4))
         if SPACES[found.space] == "global":
             block = self.guarded.blocks[found.number]
             return block.name(self.launch), block.size, block.element

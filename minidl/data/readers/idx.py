@@ -13,18 +13,20 @@ unpacked: a small file cannot fill the memory.
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import os
 import struct
 import zlib
 from pathlib import Path
+from typing import IO, TypeAlias
 
 import numpy as np
 
 from minidl.errors import ArgumentError, DataError, message
 from minidl.files.whole import Pathlike
 
+Bytes: TypeAlias = IO[bytes] | gzip.GzipFile
+"""A file that is open, plain or compressed."""
 TYPES: dict[int, np.dtype] = {
     0x08: np.dtype(">u1"),
     0x09: np.dtype(">i1"),
@@ -36,12 +38,20 @@ TYPES: dict[int, np.dtype] = {
 """Types of numbers by their code in byte 2."""
 MAX_BYTES = 2**31
 """Largest number of bytes that a file may claim to hold."""
-READ_SIZE = 2**24
+GZIP = b"\x1f\x8b"
+"""The first bytes of a compressed file."""
+UNPACKED = 100
+"""Most bytes that a byte of a compressed file is believed to hold. MNIST's holds five."""
+SMALL = 2**24
+"""Number of bytes up to which a compressed file may be as small as it likes."""
+READ_SIZE = 2**20
 """Bytes read at once, so that a short file that claims much takes little memory."""
 
 
 def read_idx(path: Pathlike) -> np.ndarray:
-    """Read the array of an IDX file, plain or compressed (.gz), in the machine's byte order.
+    """Read the array of an IDX file, plain or compressed, in the machine's byte order.
+
+    Whether it is compressed its first bytes say, whatever its name ends in.
 
     Raises
     ------
@@ -50,8 +60,14 @@ def read_idx(path: Pathlike) -> np.ndarray:
     """
     name = os.fspath(path)
     try:
-        with gzip.open(path, "rb") if name.endswith(".gz") else open(path, "rb") as file:
-            return _read(file, name)
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            packed = file.read(2) == GZIP
+            file.seek(0)
+            if not packed:
+                return _read(file, name, size)
+            with gzip.open(file) as content:
+                return _read(content, name, max(SMALL, UNPACKED * size))
     except FileNotFoundError:
         raise DataError(f"read_idx: there is no file {name!r}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as cause:
@@ -61,19 +77,20 @@ def read_idx(path: Pathlike) -> np.ndarray:
                 hint="copy or download it again.",
             )
         ) from None
+    except MemoryError:
+        raise DataError(f"read_idx: {name!r} holds more than the memory does") from None
     except OSError as cause:
         raise DataError(f"read_idx: cannot read {name!r}: {cause}") from None
 
 
-def _read(file: io.BufferedIOBase, name: str) -> np.ndarray:
+def _read(file: Bytes, name: str, most: int) -> np.ndarray:
+    """Read a file that can hold at most so many bytes."""
     magic = _bytes(file, 4, name, "the header")
     if magic[:2] != b"\0\0":
-        hint = "it is compressed; its name should end in .gz." if magic[:2] == b"\x1f\x8b" else ""
         raise DataError(
             message(
                 f"read_idx: {name!r} is not an IDX file",
                 f"it begins with {magic[:2].hex(' ')}, not with 00 00",
-                hint=hint,
             )
         )
     if magic[2] not in TYPES:
@@ -88,6 +105,14 @@ def _read(file: io.BufferedIOBase, name: str) -> np.ndarray:
                 f"its sizes are {shape}; at most {MAX_BYTES:,} are read",
             )
         )
+    if size > most:
+        raise DataError(
+            message(
+                f"read_idx: {name!r} ends within the numbers",
+                f"it claims to hold {size:,} bytes, and so few as it has cannot be as many",
+                hint="the file is truncated, or made to fill the memory; download it again.",
+            )
+        )
     content = _bytes(file, size, name, "the numbers")
     if file.read(1):
         raise DataError(
@@ -100,10 +125,11 @@ def _read(file: io.BufferedIOBase, name: str) -> np.ndarray:
         array = np.frombuffer(content, dtype).reshape(shape)
     except ValueError as cause:  # too many axes, or empty with sizes beyond all memory
         raise DataError(f"read_idx: {name!r} has sizes that NumPy cannot hold: {cause}") from None
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    native = dtype.newbyteorder("=")
+    return array if dtype == native else array.byteswap(inplace=True).view(native)
 
 
-def _bytes(file: io.BufferedIOBase, count: int, name: str, what: str) -> bytearray:
+def _bytes(file: Bytes, count: int, name: str, what: str) -> bytearray:
     content = bytearray()
     while piece := file.read(min(READ_SIZE, count - len(content))):
         content += piece

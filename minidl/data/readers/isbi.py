@@ -13,12 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minidl.data.dataset import ArrayDataset
-from minidl.data.readers.labelled import check_part, opened_whole, refuse_too_large
+from minidl.data.images import opened_whole, refuse_too_large, unpacked
+from minidl.data.readers import labelled
+from minidl.data.readers.labelled import check_part
 from minidl.errors import DataError, message
 from minidl.files.whole import Pathlike
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+MAX_PAGES = 4096
+"""Most pages of a TIFF file that are read."""
 
 
 def isbi2012(root: Pathlike, part: str = "train") -> ArrayDataset:
@@ -54,16 +59,20 @@ def isbi2012(root: Pathlike, part: str = "train") -> ArrayDataset:
                 f"'{path}' has (N, H, W) = {labels.shape}",
             )
         )
-    others = np.setdiff1d(labels, [0, 255])
+    cell = 1 if labels.max() == 1 else 255  # as some copies have them
+    others = np.setdiff1d(labels, [0, cell])
     if others.size:
         raise DataError(
-            f"isbi2012: '{path}' holds the label {others[0]}; membranes are 0, cells 255"
+            message(
+                f"isbi2012: '{path}' holds the label {others[0]}",
+                "membranes are 0, and cells all 255, or all 1",
+            )
         )
-    return ArrayDataset(images, (labels == 255).astype(np.int64))
+    return ArrayDataset(images, (labels == cell).astype(np.int64))
 
 
 def read_stack(path: Pathlike) -> np.ndarray:
-    """Read the pages of a grey TIFF file, (N, H, W), uint8 or uint16.
+    """Read the pages of a grey TIFF file, (N, H, W), uint8 or uint16; one bit becomes 0 and 255.
 
     Raises
     ------
@@ -76,8 +85,20 @@ def read_stack(path: Pathlike) -> np.ndarray:
     with opened_whole("read_stack", path) as image:
         while _turned(image, len(pages)):
             # Page by page: what a file says of its length is not to be relied on.
-            refuse_too_large("read_stack", name, image.width * image.height * (len(pages) + 1))
-            page = np.asarray(image)
+            refuse_too_large(
+                "read_stack", path, image.width * image.height * (len(pages) + 1),
+                labelled.MAX_PIXELS, "cut it into parts.",
+            )
+            if len(pages) == MAX_PAGES:
+                raise DataError(
+                    message(
+                        f"read_stack: {name!r} has more than {MAX_PAGES} pages",
+                        hint="cut it into parts.",
+                    )
+                )
+            page = np.asarray(unpacked(image))
+            if image.mode == "1":
+                page = page.astype(np.uint8) * np.uint8(255)
             if page.dtype not in (np.uint8, np.uint16) or page.ndim != 2 or image.mode == "P":
                 raise DataError(
                     message(

@@ -17,6 +17,8 @@ ourselves: the data set itself was not at hand.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +32,18 @@ from minidl.files.whole import Pathlike
 
 Calibration = dict[str, np.ndarray]
 """The matrices of a calibration file, by name."""
+COUNTS = {
+    re.compile(names): count
+    for names, count in {
+        r"P\d+|P_rect_\d+|Tr|Tr_\w+": 12, r"R|R_\d+|R_rect_\d+|R0_rect|K_\d+": 9, r"D_\d+": 5,
+        r"T|T_\d+": 3, r"S_\d+|S_rect_\d+": 2,
+    }.items()
+}
+"""How many numbers a matrix has, by its name."""
+LARGEST = 1e6
+"""Largest number of a calibration, and coordinate of a point in metres, that is believed."""
+MAX_TEXT = 2**20
+"""Largest number of characters of a calibration file."""
 MIN_FORWARD = 2.0
 """Metres ahead of the laser, up to which its points are on the car itself, or beside the image."""
 
@@ -104,8 +118,26 @@ def kitti_drives(root: Pathlike) -> list[Path]:
     return found
 
 
-def kitti_raw(drives: Sequence[Pathlike], joint: JointTransform | None = None) -> StereoPairs:
-    """All pairs of some drives; a left image without a right one is an error."""
+def kitti_raw(
+    drives: Pathlike | Sequence[Pathlike], joint: JointTransform | None = None
+) -> StereoPairs:
+    """All pairs of some drives; a left image without a right one is an error.
+
+    Parameters
+    ----------
+    drives : folder, or sequence of folders
+        Drives, such as ``kitti_drives`` finds; or one folder, a drive or what holds all of them.
+    joint : callable, optional
+        As for ``StereoPairs``.
+
+    Raises
+    ------
+    DataError
+        If there are no pairs, or a right image is missing.
+    """
+    if isinstance(drives, str | os.PathLike):
+        folder = Path(drives)
+        drives = [folder] if (folder / "image_02").is_dir() else kitti_drives(folder)
     files = []
     for drive in map(Path, drives):
         left = drive / "image_02" / "data"
@@ -170,22 +202,49 @@ def read_calibration(path: Pathlike) -> Calibration:
     Raises
     ------
     DataError
-        If the file is missing or has no such line.
+        If the file is missing or has no such line; or, naming the line, if a matrix is there
+        twice, has another number of numbers than it should, or holds numbers that no camera has.
     """
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(MAX_TEXT + 1)
     except (OSError, UnicodeDecodeError) as cause:
         raise DataError(f"read_calibration: '{path}' cannot be read: {cause}") from None
+    if len(text) > MAX_TEXT:
+        raise DataError(f"read_calibration: '{path}' has more than {MAX_TEXT:,} characters")
     found: Calibration = {}
-    for line in lines:
+    for number, line in enumerate(text.splitlines(), start=1):
         name, colon, rest = line.partition(":")
+        name, words = name.strip(), rest.split()
+        expected = next((n for names, n in COUNTS.items() if names.fullmatch(name)), None)
         try:
-            values = np.array([float(word) for word in rest.split()])
+            values = np.array([float(word) for word in words])
         except ValueError:
-            continue  # the date it was measured
-        if colon and values.size:
-            shape = {12: (3, 4), 9: (3, 3)}.get(values.size, (values.size,))
-            found[name.strip()] = values.reshape(shape)
+            if expected is None:
+                continue  # the date it was measured
+            values = np.array([np.nan])
+        if not colon or not words:
+            continue
+        reason = ""
+        if name in found:
+            reason = f"{name} is there a second time"
+        elif not np.isfinite(values).all() or np.abs(values).max() > LARGEST:
+            reason = f"{name} holds something else than numbers, or numbers past {LARGEST:,.0f}"
+        elif expected is not None and values.size != expected:
+            reason = f"{name} has {values.size} numbers, not {expected}"
+        elif expected == 12 and name.startswith("P") and (values[0] <= 0 or values[5] <= 0):
+            reason = f"{name} has the focal lengths {values[0]:g} and {values[5]:g}"
+        if reason:
+            raise DataError(
+                message(
+                    f"read_calibration: line {number} of '{path}' is damaged",
+                    reason,
+                    f"received {line[:100]!r}",
+                    hint="copy the file again.",
+                )
+            )
+        shape = {12: (3, 4), 9: (3, 3)}.get(values.size, (values.size,))
+        found[name] = values.reshape(shape)
     if not found:
         raise DataError(f"read_calibration: '{path}' has no lines of the form 'name: numbers'")
     return found
@@ -198,8 +257,17 @@ def focal_and_baseline(cameras: Calibration) -> tuple[float, float]:
     >>> p3 = np.array([[721.5, 0, 609.6, -339.5], [0, 721.5, 172.9, 2.2], [0, 0, 1, 0]])
     >>> [round(x, 3) for x in focal_and_baseline({"P_rect_02": p2, "P_rect_03": p3})]
     [721.5, 0.533]
+
+    Raises
+    ------
+    DataError
+        If a matrix is missing, is not (3, 4), or has no focal length.
     """
-    left, right = (_entry("focal_and_baseline", cameras, f"P_rect_0{i}") for i in (2, 3))
+    who = "focal_and_baseline"
+    left, right = (_entry(who, cameras, f"P_rect_0{i}", (3, 4)) for i in (2, 3))
+    for name, matrix in (("P_rect_02", left), ("P_rect_03", right)):
+        if not matrix[0, 0] > 0:
+            raise DataError(f"{who}: {name} has the focal length {matrix[0, 0]:g}")
     places = [-p[0, 3] / p[0, 0] for p in (left, right)]
     return float(left[0, 0]), float(places[1] - places[0])
 
@@ -249,14 +317,18 @@ def laser_depth(
     if points.ndim != 2 or points.shape[1] != 3:
         raise ShapeError(f"laser_depth: points must be (P, 3), received {points.shape}")
     who = "laser_depth"
-    rotation, shift = _entry(who, laser, "R"), _entry(who, laser, "T")
-    rectify, project = _entry(who, cameras, "R_rect_00"), _entry(who, cameras, "P_rect_02")
-    ahead = points[points[:, 0] > MIN_FORWARD]
+    rotation, shift = _entry(who, laser, "R", (3, 3)), _entry(who, laser, "T", (3,))
+    rectify = _entry(who, cameras, "R_rect_00", (3, 3))
+    project = _entry(who, cameras, "P_rect_02", (3, 4))
+    real = (np.abs(points) < LARGEST).all(1)  # which NaN is not
+    ahead = points[real & (points[:, 0] > MIN_FORWARD)]
     seen = (ahead @ rotation.T + shift) @ rectify.T @ project[:, :3].T + project[:, 3]
-    seen = seen[seen[:, 2] > 0]
+    h, w = size
+    # Beside the image is decided without a division, whose result may be past all integers.
+    inside = (seen[:, 2] > 0) & (seen[:, :2] >= -seen[:, 2:]).all(1)
+    seen = seen[inside & (seen[:, :2] <= seen[:, 2:] * (w, h)).all(1)]
     depth = seen[:, 2]
     x, y = (np.rint(seen[:, i] / depth).astype(np.int64) for i in (0, 1))
-    h, w = size
     inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
     nearest = np.full(h * w, np.inf)
     np.minimum.at(nearest, y[inside] * w + x[inside], depth[inside])
@@ -264,11 +336,18 @@ def laser_depth(
     return nearest.reshape(h, w).astype(np.float32)
 
 
-def _entry(who: str, found: Calibration, name: str) -> np.ndarray:
+def _entry(who: str, found: Calibration, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if name not in found:
         raise DataError(
             message(
                 f"{who}: the calibration has no {name}", f"it has {', '.join(sorted(found))}"
+            )
+        )
+    if found[name].shape != shape or not np.isfinite(found[name]).all():
+        raise DataError(
+            message(
+                f"{who}: {name} is not a matrix of {shape} finite numbers",
+                f"it has shape {found[name].shape}",
             )
         )
     return found[name]

@@ -10,24 +10,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minidl.data.dataset import Dataset, Example, JointTransform, Transform
-from minidl.data.images import ENDINGS, opened, read_image
+from minidl.data.images import ENDINGS, opened_whole, read_image, refuse_too_large, unpacked
 from minidl.data.readers.legend import Legend
 from minidl.errors import ArgumentError, DataError, message
 from minidl.files.whole import Pathlike
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-MAX_PIXELS = 500_000_000
+MAX_PIXELS = 100_000_000
 """Largest number of pixels of a file, all pages together, that is read."""
+MAX_LIST = 2**24
+"""Largest size of a list of files, in bytes."""
 
 
 class LabelledImages(Dataset):
@@ -63,7 +60,7 @@ class LabelledImages(Dataset):
         self.legend, self.transform, self.joint = legend, transform, joint
         if not self.files:
             raise DataError("LabelledImages: there are no files")
-        missing = [path for pair in self.files for path in pair if not path.is_file()]
+        missing = [path for pair in self.files for path in pair if not os.path.isfile(path)]
         if missing:
             raise DataError(
                 message(
@@ -84,6 +81,7 @@ class LabelledImages(Dataset):
                     "LabelledImages: an image and its labels differ in size",
                     f"'{image_path}' has (H, W) = {image.shape[1:]}",
                     f"'{label_path}' has (H, W) = {labels.shape}",
+                    hint="both are turned as their EXIF blocks ask for, if they have any.",
                 )
             )
         return image, labels
@@ -109,46 +107,20 @@ def read_labels(path: Pathlike, legend: Legend) -> np.ndarray:
     """
     name = os.fspath(path)
     with opened_whole("read_labels", path) as image:
-        refuse_too_large("read_labels", name, image.width * image.height)
+        refuse_too_large(
+            "read_labels", path, image.width * image.height, MAX_PIXELS,
+            "cut it into parts, or save it with less compression.",
+        )
+        image = unpacked(image)
         if image.mode in ("L", "P", "1"):
-            return legend.checked(np.asarray(image).astype(np.int64), name)
+            # Checked as the bytes that they are: an eighth of the memory.
+            return legend.checked(np.asarray(image), name).astype(np.int64)
         if image.mode in ("RGB", "RGBA"):
             return legend.decoded(np.asarray(image.convert("RGB")), name)
         raise DataError(
             message(
                 f"read_labels: {name!r} is neither grey, palette nor RGB",
                 f"Pillow calls its pixels {image.mode!r}",
-            )
-        )
-
-
-@contextmanager
-def opened_whole(who: str, path: Pathlike) -> Iterator[Image]:
-    """Open Pillow's image of a file; an error of Pillow's becomes one that names the file."""
-    name = os.fspath(path)
-    try:
-        with opened(path) as image:
-            yield image
-    except FileNotFoundError:
-        raise DataError(f"{who}: there is no file {name!r}") from None
-    except DataError:
-        raise
-    except Exception as cause:  # Pillow's decoders raise nearly every kind
-        raise DataError(
-            message(
-                f"{who}: {name!r} is not a whole image file: {cause}",
-                hint="copy or download it again.",
-            )
-        ) from None
-
-
-def refuse_too_large(who: str, name: str, pixels: int) -> None:
-    """Raise a DataError if a file has more pixels than MAX_PIXELS."""
-    if pixels > MAX_PIXELS:
-        raise DataError(
-            message(
-                f"{who}: {name!r} is too large",
-                f"it has {pixels:,} pixels or more, at most {MAX_PIXELS:,} are read",
             )
         )
 
@@ -160,13 +132,18 @@ def check_part(who: str, part: str, parts: tuple[str, ...]) -> None:
 
 
 def lines_of(who: str, listing: Path) -> list[str]:
-    """The lines of a list of files, without blank ones."""
+    """The lines of a list of files, without blank ones, and without an editor's byte-order mark."""
     try:
-        text = listing.read_text("utf-8")
+        with open(listing, encoding="utf-8-sig") as file:
+            text = file.read(MAX_LIST + 1)
     except FileNotFoundError:
         raise DataError(f"{who}: there is no list '{listing}'") from None
     except (OSError, UnicodeDecodeError) as cause:
         raise DataError(f"{who}: '{listing}' is not a list of files: {cause}") from None
+    if len(text) > MAX_LIST:
+        raise DataError(
+            f"{who}: '{listing}' is not a list of files: it has more than {MAX_LIST:,} characters"
+        )
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{who}: the list '{listing}' is empty")

@@ -76,21 +76,27 @@ class Legend:
         known |= {colour: label for label, colour in enumerate(self.palette)}
         packed = np.array(list(known)) @ (65536, 256, 1)
         order = np.argsort(packed)
-        codes = pixels.astype(np.int64) @ (65536, 256, 1)
-        place = np.searchsorted(packed[order], codes).clip(max=len(order) - 1)
-        entry = order[place]
-        wrong = np.argwhere(packed[entry] != codes)
-        if len(wrong):
-            h, w = (int(i) for i in wrong[0])
+        labels = np.array(list(known.values()), np.int64)
+        decoded = np.empty(pixels.shape[:2], np.int64)
+        wrong = []
+        step = max(1, 2**20 // max(1, pixels.shape[1]))  # a million pixels at once
+        for top in range(0, len(pixels), step):
+            codes = pixels[top : top + step].astype(np.int64) @ (65536, 256, 1)
+            place = np.searchsorted(packed[order], codes).clip(max=len(order) - 1)
+            entry = order[place]
+            wrong.append(np.argwhere(packed[entry] != codes) + np.array([top, 0]))
+            decoded[top : top + step] = labels[entry]
+        if number := sum(map(len, wrong)):
+            h, w = (int(i) for i in np.concatenate(wrong)[0])
             raise DataError(
                 message(
                     f"Legend: {name!r} holds a colour of no class",
                     f"pixel (h, w) = {h, w} is {tuple(int(v) for v in pixels[h, w])}, "
-                    f"and {len(wrong) - 1} others",
+                    f"and {number - 1} others",
                     hint="a label image must not be resized smoothly, nor saved as JPEG.",
                 )
             )
-        return np.array(list(known.values()), np.int64)[entry]
+        return decoded
 
     def painted(self, labels: Any) -> np.ndarray:
         """Labels in their colours: (N, H, W) -> (N, 3, H, W), float32 in [0, 1]."""

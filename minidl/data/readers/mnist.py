@@ -13,13 +13,17 @@ import numpy as np
 
 from minidl.data.dataset import ArrayDataset
 from minidl.data.readers.idx import read_idx
-from minidl.errors import DataError, MinidlError, message
+from minidl.errors import ArgumentError, DataError, MinidlError, message
 
 FILES = {
     True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 """Names of the files of images and labels: the training set's (True), the test set's (False)."""
+FOLDERS = ("", "raw", "MNIST/raw", "EMNIST/raw", "gzip")
+"""Where the files may lie in the folder that is given: as fetched, and as torchvision has them."""
+EMNIST = ("emnist-mnist", "emnist-digits")
+"""Beginnings of the names of EMNIST's digits. Its images are stored with rows for columns."""
 
 SOURCE = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 """Address of the folder that files are fetched from."""
@@ -38,7 +42,8 @@ def mnist(root: str | os.PathLike[str], train: bool = True, download: bool = Fal
     Parameters
     ----------
     root : folder
-        Holds the IDX files, plain or .gz.
+        Holds the IDX files, plain or .gz, or a folder ``MNIST/raw`` with them; or else those of
+        EMNIST's digits, which are turned as MNIST's.
     train : bool
         The 60,000 to learn from, or the 10,000 to test with.
     download : bool
@@ -46,12 +51,22 @@ def mnist(root: str | os.PathLike[str], train: bool = True, download: bool = Fal
 
     Raises
     ------
+    ArgumentError
+        If ``train`` is neither True nor False.
     DataError
         If a file is missing, damaged, or not what it should be, or cannot be fetched.
     MinidlError
         If a download is wanted and pooch is not installed.
     """
-    image_path, label_path = (_find(Path(root), name, download) for name in FILES[train])
+    if train not in (True, False):
+        raise ArgumentError(
+            message(
+                "mnist: train is True or False",
+                f"received {train!r}",
+                hint="the test set is mnist(root, train=False).",
+            )
+        )
+    image_path, label_path = _find(Path(root), train, download)
     images, labels = read_idx(image_path), read_idx(label_path)
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
         raise DataError(
@@ -67,32 +82,53 @@ def mnist(root: str | os.PathLike[str], train: bool = True, download: bool = Fal
         )
     if labels.size and labels.max() > 9:
         raise DataError(f"mnist: '{label_path}' holds the label {labels.max()}, which is no digit")
-    pixels = images[:, None].astype(np.float32)
+    if image_path.name.startswith(EMNIST):
+        images = images.swapaxes(1, 2)
+    pixels = images[:, None].astype(np.float32, order="C")
     pixels /= 255
     return ArrayDataset(pixels, labels.astype(np.int64))
 
 
 def has_mnist(root: str | os.PathLike[str], train: bool = True) -> bool:
     """Whether a folder holds both files of a part of MNIST."""
-    return all(_existing(Path(root), name) is not None for name in FILES[train])
+    return _existing(Path(root), train) is not None
 
 
-def _existing(root: Path, name: str) -> Path | None:
-    return next((p for p in (root / name, root / f"{name}.gz") if p.is_file()), None)
+def _existing(root: Path, train: bool) -> tuple[Path, Path] | None:
+    """Find both files of a part, under one of the names and in one of the folders they have."""
+    names = FILES[train]
+    part = "train" if train else "test"
+    emnist = [tuple(f"{e}-{name.replace('t10k', part)}" for name in names) for e in EMNIST]
+    for folder in FOLDERS:
+        for pair in (names, *emnist):
+            found = [_file(root / folder, name) for name in pair]
+            if found[0] is not None and found[1] is not None:
+                return found[0], found[1]
+    return None
 
 
-def _find(root: Path, name: str, download: bool) -> Path:
-    found = _existing(root, name)
+def _file(folder: Path, name: str) -> Path | None:
+    dotted = name.replace("-idx", ".idx")  # as unpacked by some programs
+    places = (folder / f"{n}{ending}" for n in (name, dotted) for ending in ("", ".gz"))
+    return next((p for p in places if p.is_file()), None)
+
+
+def _find(root: Path, train: bool, download: bool) -> tuple[Path, Path]:
+    found = _existing(root, train)
     if found is not None:
         return found
-    if not download:
-        raise DataError(
-            message(
-                f"mnist: '{root}' holds neither {name} nor {name}.gz",
-                hint="pass download=True to fetch it, or another folder.",
-            )
+    if download:
+        first, second = (_file(root, name) or _fetch(root, f"{name}.gz") for name in FILES[train])
+        return first, second
+    missing = [n for n in FILES[train] if all(_file(root / f, n) is None for f in FOLDERS)]
+    missing = missing or list(FILES[train])  # both, but not in one folder
+    raise DataError(
+        message(
+            f"mnist: '{root}' holds neither {missing[0]} nor {missing[0]}.gz",
+            f"nor do the folders {', '.join(f for f in FOLDERS if f)} in it",
+            hint="pass download=True to fetch it, or another folder.",
         )
-    return _fetch(root, f"{name}.gz")
+    )
 
 
 def _fetch(root: Path, file: str) -> Path:

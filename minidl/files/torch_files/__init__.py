@@ -6,7 +6,7 @@
     tensors.py         storages, and views of them
     plain.py           the result, as arrays and plain values
     zip_directory.py   where the members of a zip archive lie
-    bounded.py         reads nothing that is not inside the file
+    bounded.py, mending.py   nothing outside the file; what to type in PyTorch instead
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ import numpy as np
 
 from minidl.files.torch_files.bounded import BoundedFile
 from minidl.files.torch_files.machine import Machine
+from minidl.files.torch_files.mending import SCRIPTED
 from minidl.files.torch_files.plain import plain
 from minidl.files.torch_files.refusal import refuse
 from minidl.files.torch_files.tensors import Storages
@@ -49,6 +50,8 @@ def read_zip(file: BoundedFile) -> Any:
     root = pickles[0].removesuffix("data.pkl")
     if _whole(file, found.get(f"{root}byteorder"), 16) == b"big":
         refuse("it was written on a big-endian machine")
+    if f"{root}constants.pkl" in found:
+        refuse("it is a program of TorchScript, which torch.jit.save wrote", hint=SCRIPTED)
     storages = Storages()
     value, _ = Machine(_whole(file, found[pickles[0]], MAX_PICKLE), storages).run()
     storages.check(file.size)

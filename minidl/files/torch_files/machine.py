@@ -27,12 +27,25 @@ import pickletools
 from collections.abc import Callable
 from typing import Any
 
+from minidl.files.torch_files.mending import of_name
 from minidl.files.torch_files.refusal import refuse
 from minidl.files.torch_files.tensors import Storages, View
 from minidl.files.torch_files.vocabulary import NAMES, Callee, check_key
 
 MAX_OPCODES = 1_000_000
 """Most opcodes that a pickle may have."""
+
+MAX_STACK = 200_000
+"""Most values on the stack. A tuple's are all there at once; a list's and a dict's, a thousand."""
+
+MAX_CONTAINERS = 200_000
+"""Most lists, dicts and sets that a pickle may make."""
+
+MAX_TENSORS = 50_000
+"""Most tensors that a pickle may make."""
+
+MAX_COPIED = 16 * 2**20
+"""Most bytes that are made of strings."""
 
 MAX_BITS = 128
 """Longest integer, in bits. The longest that PyTorch writes has 77."""
@@ -64,6 +77,7 @@ class Machine:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
+        self._containers = self._tensors = self._copied = 0
 
     def run(self) -> tuple[Any, int]:
         """Run the pickle; return its value and its size in bytes."""
@@ -80,6 +94,8 @@ class Machine:
             if handler is None:
                 refuse(f"its pickle uses the opcode {opcode.name}, which weights do not need")
             handler(self, self._argument(opcode))
+            if len(self._stack) > MAX_STACK:
+                refuse(f"its pickle piles up more than {MAX_STACK} values")
         refuse(f"its pickle has more than {MAX_OPCODES} opcodes")
 
     def _argument(self, opcode: pickletools.OpcodeInfo) -> Any:
@@ -126,6 +142,12 @@ class Machine:
 
     # --- containers ---
 
+    def _new(self, container: Any) -> None:
+        self._containers += 1
+        if self._containers > MAX_CONTAINERS:
+            refuse(f"its pickle makes more than {MAX_CONTAINERS} lists, dicts and sets")
+        self.push(container)
+
     def _mark(self, _: None) -> None:
         self._marks.append(len(self._stack))
 
@@ -149,7 +171,13 @@ class Machine:
         if len(items) % 2:
             refuse("its pickle gives a dict a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[check_key(key)] = value
+            target[check_key(key, len(target))] = value
+
+    def _add(self, _: None) -> None:
+        members = self._since_mark()
+        target = self._top(set)
+        for member in members:
+            target.add(check_key(member, len(target)))
 
     def _tuple(self, _: None) -> None:
         self.push(tuple(self._since_mark()))
@@ -172,7 +200,7 @@ class Machine:
     def _global(self, name: str) -> None:
         known = NAMES.get(name)
         if known is None:
-            refuse(f"it asks for {name[:200]!a}, which is neither a tensor nor a plain value")
+            refuse(*of_name(name))
         self.push(known)
 
     def _stack_global(self, _: None) -> None:
@@ -187,7 +215,20 @@ class Machine:
         self.pop()
         callee = self._top(Callee)
         self.pop()
-        self.push(callee.call(arguments))
+        made = callee.call(arguments)
+        match made:
+            case View():
+                self._tensors += 1
+                if self._tensors > MAX_TENSORS:
+                    refuse(f"its pickle makes more than {MAX_TENSORS} tensors")
+            case dict() | set():
+                self._new(made)
+                return
+            case bytes():
+                self._copied += len(made)
+                if self._copied > MAX_COPIED:
+                    refuse(f"its pickle makes more than {MAX_COPIED} bytes out of strings")
+        self.push(made)
 
     def _build(self, _: None) -> None:
         """Drop the attributes of the value on top, which can do without them."""
@@ -208,14 +249,17 @@ _HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1"), Machine._integer),
     **dict.fromkeys(
         # Python 2, which made the older weight files, wrote strings as BINSTRING.
-        ("BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
+        ("BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING",
+         "BINBYTES", "SHORT_BINBYTES"),
         Machine.push,
     ),
     "MARK": Machine._mark,
-    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_LIST": lambda machine, _: machine._new([]),
     "APPEND": Machine._append,
     "APPENDS": Machine._appends,
-    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_DICT": lambda machine, _: machine._new({}),
+    "EMPTY_SET": lambda machine, _: machine._new(set()),
+    "ADDITEMS": Machine._add,
     "SETITEM": Machine._setitem,
     "SETITEMS": Machine._setitems,
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),

@@ -16,7 +16,8 @@ MAX_VALUES = 1_000_000
 """Most values, each counted in all its places: thirty lists, each of which holds the
 next one twice, are a billion."""
 
-_SCALARS = (str, int, float, bool, type(None))
+_SCALARS = (str, bytes, int, float, bool, type(None))
+"""Values that are what they are; a set holds only such, and tuples of them."""
 
 
 def plain(value: Any) -> Any:
@@ -53,6 +54,8 @@ def _items(value: Any) -> Any:
         return value.values()
     if kind is list or kind is tuple:
         return value
+    if kind is set:
+        return value
     if kind is View or kind in _SCALARS:
         return ()
     refuse(f"it holds a {kind.__name__}, which is neither a tensor nor a plain value")
@@ -68,4 +71,6 @@ def _copy(value: Any, arrays: dict[int, np.ndarray]) -> Any:
         return {key: _copy(item, arrays) for key, item in value.items()}
     if kind is list or kind is tuple:
         return kind(_copy(item, arrays) for item in value)
+    if kind is set:
+        return set(value)
     return value

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.files.torch_files.mending import saved_again
 from minidl.files.torch_files.refusal import refuse
 
 MAX_AXES = 32
@@ -87,13 +88,22 @@ class View:
         if len(self.shape) != len(self.strides) or len(self.shape) > MAX_AXES:
             refuse(f"a tensor has {len(self.shape)} sizes and {len(self.strides)} strides")
         numbers = (self.offset, *self.shape, *self.strides)
-        if any(type(n) is not int or n < 0 for n in numbers) or self.offset > self.storage.count:
+        if (
+            any(type(n) is not int or not 0 <= n < 2**63 for n in numbers)
+            or self.offset > self.storage.count
+        ):
             refuse("a tensor's sizes, strides or offset are not numbers that it can have")
         if 0 in self.shape:
             if math.prod(n for n in self.shape if n) > MAX_EMPTY:
                 refuse("a tensor without elements has sizes past any use")
             return
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
+        if last < self.storage.count < math.prod(self.shape):
+            refuse(
+                f"a tensor of shape {self.shape} repeats the {self.storage.count} elements of its "
+                "storage, as torch.expand makes it",
+                hint=saved_again("v.clone(memory_format=torch.contiguous_format)"),
+            )
         if last >= self.storage.count or math.prod(self.shape) > self.storage.count:
             refuse(
                 f"a tensor of shape {self.shape} needs more elements than its storage "
@@ -107,7 +117,10 @@ class View:
         if 0 in self.shape:
             return np.zeros(self.shape, row.dtype)
         width = row.dtype.itemsize
-        strides = tuple(s * width for s in self.strides)
+        # Where there is one element, its stride is never taken, and may be any number.
+        strides = tuple(
+            width * (s if n > 1 else 1) for n, s in zip(self.shape, self.strides, strict=True)
+        )
         return np.ndarray(self.shape, row.dtype, row.data, self.offset * width, strides)
 
 

@@ -27,7 +27,8 @@ from typing import Any
 
 import minidl.functional as F
 from minidl.errors import ArgumentError, ShapeError, message
-from minidl.tensor import Tensor, match
+from minidl.matching import match
+from minidl.tensor import Tensor
 
 PAPER_GAMMA = 0.01
 """The paper's weight of the smoothness."""

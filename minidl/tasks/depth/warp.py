@@ -29,7 +29,8 @@ import minidl.functional as F
 from minidl.autograd import Op
 from minidl.compute.arrays import Array, xp_of
 from minidl.errors import ArgumentError, ShapeError, message
-from minidl.tensor import Tensor, match
+from minidl.matching import match
+from minidl.tensor import Tensor
 
 DERIVATIVES = ("exact", "taylor")
 PADDING_MODES = ("zeros", "border")

@@ -263,4 +263,4 @@ def diversity_loss(
     assert errors is not None
     if loss.training:
         loss.measure(terms)
-    return F.mean(best * F.sum(F.min(errors, 1), 1) + mean * F.sum(F.mean(errors, 1), 1))
+    return F.mean(best * F.sum(F.min(errors, axis=1), 1) + mean * F.sum(F.mean(errors, 1), 1))

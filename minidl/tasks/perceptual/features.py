@@ -8,9 +8,11 @@ Files of weights name their layers in one of two ways:
     features.0.weight, features.2.weight, ...    torchvision's names
     conv1_1.weight, conv1_2.weight, ...          vgg_conv.pth of Gatys et al., converted from Caffe
 
-The second, and the two torchvision-named files below that were converted from Caffe too, want BGR
-bytes minus means. Nothing in the numbers says so, and the wrong one gives poor pictures, not
-errors.
+The second want BGR bytes minus means, and so do files of the first kind that were converted from
+Caffe. The wrong one gives poor pictures, not errors, and sizes of weights do not tell: both kinds
+begin with filters of about 0.2 to 0.4. But what was learned there is known. The two networks that
+their authors published are recognised by the first numbers of conv1_1, whatever the file is called;
+weights that are tuned further, or scaled, are not, and need ``normalisation``.
 """
 
 from __future__ import annotations
@@ -39,6 +41,13 @@ STAGES = {"vgg16": STAGES_16, "vgg19": STAGES_19}
 CAFFE_FILES = ("vgg16-00b39a1b", "vgg19-d01eb7cb")
 """Beginnings of the names of files with torchvision's layer names and Caffe's weights (Johnson's
 conversions)."""
+
+
+CAFFE_FIRST = (
+    (0.429471, (0.734298, 0.093404, 0.067757, 0.886297)),  # VGG-16
+    (0.341195, (0.730178, 0.064936, 0.034288, 0.826039)),  # VGG-19
+)
+"""Caffe's conv1_1: the first filter's first weight, for blue, and the first four biases."""
 
 
 class Features:
@@ -169,7 +178,8 @@ def load_features(
         .pth or .safetensors. A SHA-256 prefix in its name is verified.
     pooling : {"max", "average"}
     normalisation : str, optional
-        One of ``NORMALISATIONS``; default: by the file's names, as above.
+        One of ``NORMALISATIONS``. Default: told by the file, as above; the attribute of this name
+        of what is returned says which. Caffe's weights turned to RGB are turned back.
 
     Raises
     ------
@@ -191,8 +201,8 @@ def load_features(
             except CheckpointError as cause:
                 raise _foreign(path, *str(cause).splitlines()[1:4]) from None
             vgg.pretrained = True
-            old = caffe or Path(path).name.startswith(CAFFE_FILES)
-            return Features(vgg, normalisation or ("caffe" if old else "torchvision"))
+            told = caffe or Path(path).name.startswith(CAFFE_FILES) or _is_caffes(vgg)
+            return Features(vgg, normalisation or ("caffe" if told else "torchvision"))
     raise _foreign(path, f"it holds {len(held)} arrays: {', '.join(list(held)[:4])}, ...")
 
 
@@ -252,6 +262,17 @@ def _source(vgg: VGG, name: str, caffe: bool) -> str:
     """The name in the file of a parameter of ``vgg.features``."""
     number, part = name.split(".")
     return f"{vgg.layer_names[int(number)]}.{part}" if caffe else f"features.{name}"
+
+
+def _is_caffes(vgg: VGG) -> bool:
+    """Whether conv1_1 is that of the published Caffe networks; if it is for RGB, turn it to BGR."""
+    first: Any = next(iter(vgg.features))
+    for corner, biases in CAFFE_FIRST:
+        if len(first.bias.data) >= 4 and np.allclose(first.bias.data[:4], biases, atol=1e-3):
+            if np.isclose(first.weight.data[0, 2, 0, 0], corner, atol=1e-3):
+                first.weight.data[...] = first.weight.data[:, ::-1].copy()
+            return True
+    return False
 
 
 def _width(held: Mapping[str, Any]) -> int:

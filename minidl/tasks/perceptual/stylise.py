@@ -105,8 +105,7 @@ def stylise(
     features : Features
         With ``pretrained`` False, weights are random.
     recipe : str or Recipe, optional
-        Default: "random" for random weights, "gatys-pytorch" for others, which is meant for a
-        network after ``normalise_activations``.
+        Default: "random" for random weights, "gatys-pytorch" for others.
     style_weights : sequence of float, optional
     masks : sequence of arrays, (H, W), optional
         Regions of the styles; see ``minidl.tasks.perceptual.Objective``.

@@ -5,8 +5,8 @@
     VDSR    a struct "model" of two cell arrays: weight {3, 3, C, O}, bias {O}
 
 Both correlate, as ``conv2d`` does: no kernel is turned around. MATLAB drops a last axis of size 1.
-Files are only ever taken apart, by scipy (``minidl[data]``); nothing in them is executed, and
-whatever is not as above is refused.
+Files are only ever taken apart, within bounds, by ``minidl/files/matlab.py``; whatever is not as
+above is refused.
 """
 
 from __future__ import annotations
@@ -18,15 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import DataError, import_extra, message
+from minidl.errors import DataError, message
+from minidl.files.matlab import Other, Value, read_matlab
 from minidl.files.whole import Pathlike
 from minidl.models.srcnn import KINDS, SRCNN
 from minidl.models.vdsr import VDSR
-
-SIGNATURE = b"MATLAB 5.0 MAT-file"
-"""The first bytes of a file."""
-LARGEST_FILE = 32 * 2**20
-"""Bytes of a file, at most; VDSR's has two and a half million."""
 
 SRCNN_NAMES = tuple(f"{what}_conv{k}" for k in (1, 2, 3) for what in ("weights", "biases"))
 """The variables of a file of SRCNN."""
@@ -39,8 +35,6 @@ def read_released(path: Pathlike) -> SRCNN | VDSR:
     ------
     DataError
         If the file is not such a one; the message names what is wrong or missing.
-    MissingExtraError
-        If scipy is not installed.
     """
     held = _variables(path)
     if "model" in held:
@@ -57,39 +51,17 @@ def read_released(path: Pathlike) -> SRCNN | VDSR:
     return _filled(path, model, state)
 
 
-def _variables(path: Pathlike) -> dict[str, Any]:
+def _variables(path: Pathlike) -> dict[str, Value]:
     """Read the variables of SRCNN's and VDSR's files, by name."""
-    io = import_extra("scipy.io", "data", "read_released")
-    name = os.fspath(path)
-    try:
-        with open(path, "rb") as file:
-            if not file.read(len(SIGNATURE)) == SIGNATURE:
-                raise _wrong(
-                    name, "it does not begin as a MATLAB 5 file does",
-                    hint="MATLAB 7.3 writes another format: save(..., '-v7').",
-                )
-            size = os.fstat(file.fileno()).st_size
-        if size > LARGEST_FILE:
-            raise _wrong(name, f"it has {size:,} bytes, at most {LARGEST_FILE:,} are read")
-        listed = {n: shape for n, shape, _ in io.whosmat(name, appendmat=False)}
-        wanted = [n for n in ("model", *SRCNN_NAMES) if n in listed]
-        if "model" not in wanted and len(wanted) < len(SRCNN_NAMES):
-            missing = [n for n in SRCNN_NAMES if n not in wanted]
-            raise _wrong(
-                name, "neither SRCNN's weights nor VDSR's",
-                f"it holds {', '.join(sorted(listed)[:8]) or 'nothing'}",
-                f'missing: {", ".join(missing)}; or else the struct "model"',
-            )
-        # Declared sizes are looked at before anything is unpacked.
-        if any(math.prod(listed[n]) > LARGEST_FILE // 8 for n in wanted):
-            raise _wrong(name, "it declares arrays of impossible sizes")
-        return io.loadmat(name, appendmat=False, variable_names=wanted)
-    except DataError:
-        raise
-    except OSError as cause:
-        raise _wrong(name, cause.strerror or str(cause)) from None
-    except Exception as cause:  # scipy raises many kinds on damaged files: zlib's, TypeError, ...
-        raise _wrong(name, f"it is damaged: {type(cause).__name__}: {cause}") from None
+    held, listed = read_matlab(path, ("model", *SRCNN_NAMES))
+    missing = [n for n in SRCNN_NAMES if n not in held]
+    if "model" not in held and missing:
+        raise _wrong(
+            os.fspath(path), "neither SRCNN's weights nor VDSR's",
+            f"it holds {', '.join(sorted(listed)[:8]) or 'nothing'}",
+            f'missing: {", ".join(missing)}; or else the struct "model"',
+        )
+    return held
 
 
 def _srcnn_state(path: Pathlike, held: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
@@ -121,11 +93,13 @@ def _srcnn_state(path: Pathlike, held: Mapping[str, Any]) -> tuple[str, dict[str
 def _vdsr_layers(path: Pathlike, held: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """Turn VDSR's struct into the weight (O, C, 3, 3) and the bias (O,) of each layer."""
     name = os.fspath(path)
-    fields = getattr(getattr(held, "dtype", None), "names", None) or ()
-    missing = [f for f in ("weight", "bias") if f not in fields]
-    if missing or held.size != 1:
-        raise _wrong(name, f'its "model" is no struct with the field {" and ".join(missing)}')
-    cells = [np.asarray(held[f].reshape(-1)[0]).reshape(-1) for f in ("weight", "bias")]
+    fields = held if isinstance(held, dict) else {}
+    missing = [f for f in ("weight", "bias") if not isinstance(fields.get(f), list)]
+    if missing:
+        raise _wrong(
+            name, f'its "model" is no struct with the field {" and ".join(missing)} of cells'
+        )
+    cells = [fields["weight"], fields["bias"]]
     if len(cells[0]) != len(cells[1]) or len(cells[0]) < 2:
         raise _wrong(name, f"it has {len(cells[0])} weights and {len(cells[1])} biases")
     layers = []
@@ -136,16 +110,34 @@ def _vdsr_layers(path: Pathlike, held: Any) -> list[tuple[np.ndarray, np.ndarray
         if weight.ndim != 4 or weight.shape[:2] != (3, 3):
             raise _wrong(name, f"weight{{{i}}} has shape {weight.shape}, not (3, 3, C, O)")
         layers.append((weight.transpose(3, 2, 0, 1), bias.reshape(-1)))
+    # Before a network is made, which of wide layers would be far larger than the file.
+    width = len(layers[0][0])
+    for i, (weight, _) in enumerate(layers, start=1):
+        expected = (1 if i == len(layers) else width, 1 if i == 1 else width, 3, 3)
+        if weight.shape != expected:
+            raise _wrong(
+                name, f"convolutions.{i - 1}.weight has shape {weight.shape}, not {expected}",
+                f"(O, C, 3, 3), as weight{{1}} has {width} channels",
+            )
     return layers
 
 
 def _numbers(name: str, part: str, value: Any) -> np.ndarray:
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or not value.size:
-        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
-        raise _wrong(name, f"{part} is no array of floats, but {kind}")
-    if not np.isfinite(value).all():
-        raise _wrong(name, f"{part} holds NaN or infinity")
-    return value.astype(np.float32)
+        raise _wrong(name, f"{part} is no array of floats, but {_kind(value)}")
+    with np.errstate(over="ignore"):  # past the range of float32: refused, too
+        found = value.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise _wrong(name, f"{part} holds NaN, infinity, or numbers past the range of float32")
+    return found
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, Other):
+        return value.kind
+    return "cells" if isinstance(value, list) else "struct"
 
 
 def _filled(path: Pathlike, model: Any, state: Mapping[str, np.ndarray]) -> Any:

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from minidl.errors import CheckpointError, DataError, message
-from minidl.files.serialize import load_arrays, load_metadata, save_arrays
+from minidl.files.pretrained import weights_by_name
+from minidl.files.serialize import load_metadata, save_arrays
 from minidl.files.whole import Pathlike
 from minidl.models.rednet import REDNet
 from minidl.models.srcnn import KINDS, PADDINGS, SRCNN
@@ -27,6 +28,9 @@ from minidl.tasks.restoration.released import read_released
 Restorer: TypeAlias = SRCNN | VDSR | REDNet
 State = Mapping[str, np.ndarray]
 """Weights by name."""
+
+ENDINGS = (".safetensors", ".pth", ".pt")
+"""Endings of the files that hold weights by name."""
 
 OPTIONS = {SRCNN: "padding", VDSR: "residual", REDNet: "skips"}
 """The setting of each network that the shapes of its weights do not tell."""
@@ -40,11 +44,12 @@ def save_model(path: Pathlike, model: Restorer) -> None:
 
 
 def load_model(path: Pathlike) -> Restorer:
-    """Load a network in evaluation mode, from our file (.safetensors) or the authors' (.mat).
+    """Load a network in evaluation mode, from a .safetensors or .pth file, or the authors' .mat.
 
     Parameters
     ----------
     path : str or path
+        Of a PyTorch file, the part that holds the weights is found as ``load_weights`` finds it.
 
     Returns
     -------
@@ -57,25 +62,27 @@ def load_model(path: Pathlike) -> Restorer:
     DataError
         If it is neither kind of file, or a .mat file of anything else.
     CheckpointError
-        If a safetensors file is damaged, or holds the weights of another network.
+        If another file is damaged, or holds the weights of another network.
     """
     ending = Path(path).suffix.lower()
     if ending == ".mat":
         return read_released(path)
-    if ending != ".safetensors":
+    if ending not in ENDINGS:
         raise DataError(
             message(
                 f"cannot read weights from {os.fspath(path)!r}",
-                hint="give a .safetensors file of this library, or the authors' .mat file.",
+                f"its name ends in none of {', '.join((*ENDINGS, '.mat'))}",
+                hint="give a file of this library or of PyTorch, or the authors' .mat file.",
             )
         )
-    state, notes = load_arrays(path), load_metadata(path)
+    state = weights_by_name(path)
+    notes = load_metadata(path) if ending == ".safetensors" else {}
     build = _builder(state)
     try:
         model = build(state, notes) if build else None
         if model is not None:
             model.load_state_dict(state)
-    except (CheckpointError, KeyError, ValueError) as cause:
+    except (CheckpointError, KeyError, ValueError, IndexError, TypeError) as cause:
         raise _unknown(path, state, str(cause)) from None
     if model is None:
         raise _unknown(path, state)
@@ -101,9 +108,11 @@ def _srcnn(state: State, notes: Mapping[str, str]) -> SRCNN:
 
 
 def _vdsr(state: State, notes: Mapping[str, str]) -> VDSR:
+    depth, width = _count(state, "convolutions"), len(state["convolutions.0.weight"])
+    _check_size(state, 9 * width * (2 + width * (depth - 2)))
     return VDSR(
-        depth=_count(state, "convolutions"),
-        width=len(state["convolutions.0.weight"]),
+        depth=depth,
+        width=width,
         residual=notes.get("residual", "True") == "True",
         bias="convolutions.0.bias" in state,
     )
@@ -111,8 +120,16 @@ def _vdsr(state: State, notes: Mapping[str, str]) -> VDSR:
 
 def _rednet(state: State, notes: Mapping[str, str]) -> REDNet:
     width, channels = state["convolutions.0.weight"].shape[:2]
+    _check_size(state, 9 * width * (2 * channels + 2 * width * (_count(state, "convolutions") - 1)))
     skips = {"True": True, "False": False}.get(notes.get("skips", ""))
     return REDNet(2 * _count(state, "convolutions"), width, channels, skips)
+
+
+def _check_size(state: State, numbers: int) -> None:
+    """Refuse, before it is made, a network of more numbers than the file holds."""
+    held = sum(array.size for array in state.values())
+    if numbers > held:
+        raise ValueError(f"such a network has {numbers:,} weights, the file {held:,}")
 
 
 def _count(state: State, part: str) -> int:

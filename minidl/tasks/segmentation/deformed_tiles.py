@@ -3,8 +3,8 @@
 How U-Net learns from 30 images: what should not matter is different every time.
 
 Source: Ronneberger, Fischer & Brox 2015, "U-Net", section 3.1, which names shift, rotation, grey
-values and elastic deformation. How far grey values vary, turns by 90 degrees and mirror images are
-our choice.
+values and elastic deformation; section 3 for w_c, which balances the classes. How it does, by
+median frequency, is our choice, as are how far grey values vary, turns and mirror images.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import numpy as np
 
 from minidl.data.dataset import Dataset
 from minidl.errors import ShapeError, message
+from minidl.tasks.segmentation.class_weights import median_frequency_weights
 from minidl.tasks.segmentation.elastic import ElasticDeformation
 from minidl.tasks.segmentation.weight_map import border_weight_map, separate_touching
 
 
 class DeformedTiles(Dataset):
-    """Randomly deformed tiles of annotated images: image, labels, border weights.
+    """Randomly deformed tiles of annotated images: image, labels, weights of U-Net's equation 2.
 
     (1, T, T) float32, (T - 2 border, T - 2 border) int64: 1 within cells, and float32
 
@@ -36,6 +37,8 @@ class DeformedTiles(Dataset):
         Pixels that a valid network loses at each side: labels and weights are of the rest.
     grey : float
         Standard deviation of the contrast's factor; half of it is that of the brightness.
+    class_weight : pair of floats, optional
+        w_c of background and of cells. Default: ``median_frequency_weights`` of all instances.
 
     Raises
     ------
@@ -44,7 +47,13 @@ class DeformedTiles(Dataset):
     """
 
     def __init__(
-        self, images: np.ndarray, instances: np.ndarray, tile: int, border: int, grey: float = 0.1
+        self,
+        images: np.ndarray,
+        instances: np.ndarray,
+        tile: int,
+        border: int,
+        grey: float = 0.1,
+        class_weight: Any = None,
     ):
         h, w = images.shape[-2:]
         if instances.shape != (len(images), h, w) or tile > min(h, w) + 2 * border:
@@ -57,6 +66,9 @@ class DeformedTiles(Dataset):
             )
         self.images, self.instances = images, instances
         self.tile, self.border, self.grey = tile, border, grey
+        if class_weight is None:
+            class_weight = median_frequency_weights((instances > 0).astype(np.int64), 2)
+        self.class_weight = class_weight
         self.bend = ElasticDeformation()
 
     def __len__(self) -> int:
@@ -80,4 +92,4 @@ class DeformedTiles(Dataset):
         inside = slice(self.border, self.tile - self.border)
         middle = (inside, inside)
         labels = (apart > 0).astype(np.int64)
-        return bent, labels[middle], border_weight_map(apart)[middle]
+        return bent, labels[middle], border_weight_map(apart, self.class_weight)[middle]

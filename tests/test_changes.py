@@ -1,0 +1,223 @@
+"""What the graph kept must not change before it is used: the walk back refuses, and says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl
+import minidl.functional as F
+from minidl import nn, optim
+from minidl.compute import changes
+from minidl.errors import GradientError
+from minidl.nn import init
+
+T = minidl.tensor
+
+
+def two_layers() -> tuple[nn.Linear, nn.Linear, minidl.Tensor]:
+    g, d = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    init.constant_(g.weight, 2)
+    init.constant_(d.weight, 3)
+    return g, d, d(g(T([[1.0]])))
+
+
+def test_right_order_of_steps_gives_the_right_gradient():
+    g, _, s = two_layers()
+    s.backward()
+    g.zero_grad()
+    (-s).backward()
+    assert g.weight.grad.item() == -3
+
+
+CHANGES = {
+    "SGD.step": lambda d: optim.SGD(d.parameters(), lr=1).step(),
+    "Adam.step": lambda d: optim.Adam(d.parameters()).step(),
+    "load_state_dict": lambda d: d.load_state_dict(d.state_dict()),
+    "an initialiser": lambda d: init.normal_(d.weight),
+}
+
+
+@pytest.mark.parametrize("by", CHANGES)
+def test_a_weight_that_was_changed_in_between_is_an_error(by):
+    _, d, s = two_layers()
+    s.backward()
+    CHANGES[by](d)
+    with pytest.raises(GradientError, match=by) as caught:
+        (-s).backward()
+    assert "Matmul" in str(caught.value) and "clone" in str(caught.value)
+
+
+def test_views_of_a_changed_array_have_changed():
+    x = T(np.ones((2, 3)), requires_grad=True)
+    y = (x.T * x.T).sum()
+    with minidl.no_grad():
+        x *= 2
+    with pytest.raises(GradientError, match=r"\*="):
+        y.backward()
+
+
+def test_a_change_before_and_a_change_of_something_else_are_none():
+    g, d, _ = two_layers()
+    CHANGES["SGD.step"](d)
+    s = d(g(T([[1.0]])))
+    other = nn.Linear(2, 2)
+    CHANGES["an initialiser"](other)
+    s.backward()
+    assert g.weight.grad.item() == 3
+
+
+def test_a_clone_is_safe():
+    x = T([1.0, 2.0], requires_grad=True)
+    y = (x.clone() * 2).exp().sum()
+    with minidl.no_grad():
+        x += 1
+    y.backward()
+    np.testing.assert_allclose(x.grad.data, 2 * np.exp([2, 4]), rtol=1e-6)
+
+
+def test_few_changes_are_remembered(monkeypatch):
+    monkeypatch.setattr(changes, "MOST", 10)
+    monkeypatch.setattr(changes, "_last", {})
+    kept = [np.ones(1) for _ in range(40)]
+    for array in kept:
+        changes.changed(array, "a test")
+    assert len(changes._last) <= 11
+    assert changes.changed_since(kept[-1], changes.clock[0] - 1) == "a test"
+
+
+# --- in place ---
+
+
+def test_in_place_outside_the_graph_changes_the_array_itself():
+    p = T([1.0, 2.0], requires_grad=True)
+    same = p
+    (p * p).sum().backward()
+    with minidl.no_grad():
+        p -= 0.1 * p.grad
+    assert same is p and p.requires_grad
+    np.testing.assert_allclose(p.detach().numpy(), [0.8, 1.6])
+    whole = T([1, 2])
+    whole *= 3
+    assert (whole.tolist(), whole.dtype) == ([3, 6], np.int64)
+
+
+def test_in_place_on_a_leaf_inside_the_graph_says_what_to_write():
+    p = T([1.0], requires_grad=True)
+    with pytest.raises(GradientError, match="no_grad"):
+        p += 1
+
+
+def test_in_place_inside_the_graph_keeps_the_derivative():
+    x, total = T([1.0, 2.0], requires_grad=True), T(0.0)
+    total += (x * x).sum()
+    y = x * 3
+    y += total
+    y.sum().backward()
+    assert x.grad.tolist() == [3 + 4, 3 + 8]
+
+
+def test_in_place_refuses_a_result_that_does_not_fit():
+    x = T([1, 2])
+    with pytest.raises(minidl.errors.ShapeError, match="float32"):
+        x += 1.5
+    assert x.tolist() == [1, 2]
+
+
+# --- at borders, and where nothing counts ---
+
+
+@pytest.mark.parametrize(
+    "mode, low, high", [("border", 0, 1), ("reflection", -1, 1), ("zeros", -2, 1)]
+)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_slope_on_the_border_lies_between_those_beside_it(mode, low, high, axis):
+    image = np.array([0.0, 1.0, 2.0]).reshape((1, 1, 1, 3) if axis == 0 else (1, 1, 3, 1))
+    grid = np.zeros((1, 1, 1, 2))
+    grid[..., axis] = 1
+    point = T(grid, requires_grad=True)
+    F.grid_sample(image, point, padding_mode=mode, align_corners=True).sum().backward()
+    assert low <= point.grad.data[0, 0, 0, axis] <= high
+    assert point.grad.data[0, 0, 0, 1 - axis] == 0 or mode == "zeros"
+
+
+def test_where_every_target_is_ignored_no_step_is_taken():
+    w = T(np.ones((3, 2)), requires_grad=True)
+    loss = F.cross_entropy(T(np.ones((4, 3))) @ w, np.full(4, -100))
+    loss.backward()
+    assert np.isnan(loss.item()) and (w.grad.data == 0).all()
+
+
+def test_losses_at_infinity_and_at_certainty_are_pytorchs():
+    with np.errstate(all="raise"):
+        assert np.isnan(F.log_softmax(T([[np.inf, 0.0, 1.0]]), 1).data).all()
+        assert np.isnan(F.cross_entropy(T([[np.inf, 0.0]]), np.array([1])).item())
+        certain = F.binary_cross_entropy(T([0.0, 1.0]), T([1.0, 0.0]), reduction="none")
+    assert certain.tolist() == [100, 100]
+
+
+def test_unpooling_puts_and_does_not_add():
+    x = np.random.default_rng(0).standard_normal((2, 3, 7, 7))
+    y, index = F.max_pool2d(x, 3, 2, return_indices=True)
+    back = F.max_unpool2d(y, index, 3, 2).data
+    assert np.isin(back[back != 0], x).all()
+
+
+@pytest.mark.parametrize("code", ["default", "reference", "emulated"])
+def test_of_values_put_to_one_place_the_last_stays_and_has_the_gradient(code):
+    x = T([[[[1.0, 2.0], [3.0, 4.0]]]], requires_grad=True)
+    index = np.array([[[[0, 1], [0, 0]]]])
+    with minidl.use_kernels(code):
+        y = F.max_unpool2d(x, index, 2)
+        (y * T(np.arange(1.0, 17).reshape(1, 1, 4, 4))).sum().backward()
+    assert y.data.reshape(-1)[:3].tolist() == [4, 2, 0]
+    assert x.grad.data.reshape(-1).tolist() == [0, 2, 0, 1]
+
+
+def test_phases_without_a_tap_cost_nothing():
+    x = T(np.ones((1, 1, 3000, 3000), np.float32), requires_grad=True)
+    F.conv2d(x, np.ones((1, 1, 1, 1), np.float32), stride=3000).sum().backward()
+    assert (x.grad.data.sum(), x.grad.data[0, 0, 0, 0]) == (1, 1)
+
+
+# --- PyTorch's meaning, or an error ---
+
+
+def test_max_by_place_is_pytorchs_and_by_name_numpys():
+    x = T([[1.0, 5.0, 2.0], [7.0, 0.0, 7.0]])
+    values, places = x.max(1)
+    assert (values.tolist(), places.tolist()) == ([5, 7], [1, 0])
+    assert x.min(0)[1].tolist() == [0, 1, 0]
+    assert x.max(axis=1).tolist() == [5, 7] and x.max().item() == 7
+    assert F.max(x, x + 1).tolist() == (x + 1).tolist()
+    with pytest.raises(minidl.errors.ArgumentError, match="axis="):
+        x.max((0, 1))
+
+
+def test_the_second_argument_of_var_is_unbiased():
+    x = T([[0.0, 1.0], [2.0, 5.0]])
+    assert x.var(0, False).tolist() == [1, 4]
+    assert x.var(0).tolist() == x.var(axis=0, correction=1).tolist() == [2, 8]
+
+
+@pytest.mark.parametrize(
+    "wrong, hint",
+    [
+        (lambda: minidl.full(2, 3), r"full\(\(2,\), 3\)"),
+        (lambda: minidl.Tensor([1, 2]), "minidl.tensor"),
+        (lambda: minidl.Tensor(2, 3), "minidl.zeros"),
+        (lambda: minidl.zeros(3, np.float64), "dtype="),
+        (lambda: T([1.0, 2.0]) + T([1.0, 2.0, 3.0]), "axis -1 has sizes 2, 3"),
+        (lambda: T(np.ones((2, 3))) * T(np.ones((4, 3))), "axis -2 has sizes 2, 4"),
+        (lambda: T([1.0]) + "a", "cannot hold values"),
+        (lambda: T([1.0]).sum("x"), "an axis is an integer"),
+    ],
+)
+def test_what_has_no_clear_meaning_is_refused_with_what_to_write(wrong, hint):
+    with pytest.raises(minidl.errors.MinidlError, match=hint):
+        wrong()
+
+
+def test_shapes_are_given_in_one_piece_or_number_by_number():
+    assert minidl.zeros(2, 3).shape == minidl.ones((2, 3)).shape == minidl.randn((2, 3)).shape
+    assert minidl.zeros((2,), np.float64).dtype == np.float64
