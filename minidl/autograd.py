@@ -26,7 +26,7 @@ from weakref import ref
 
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.changes import changed_since, clock
-from minidl.errors import DeviceError, GradientError, ShapeError, message
+from minidl.errors import ArgumentError, DeviceError, GradientError, ShapeError, message
 from minidl.matching import match
 from minidl.tensor import Tensor, as_tensor
 
@@ -179,12 +179,18 @@ class Op:
             derivative = getattr(cls, f"{cls.rule}_{name}", None)
             if derivative is not None:
                 cls.rules[i] = f"{cls.rule}_{name}"
-                asked = (p for p in inspect.signature(derivative).parameters)
-                cls.wants[i] = tuple(
-                    OUT if p == "out" else cls.inputs.index(p)
-                    for p in asked
-                    if p not in ("self", "grad")
-                )
+                asked = [p for p in inspect.signature(derivative).parameters
+                         if p not in ("self", "grad")]
+                strange = [p for p in asked if p not in (*cls.inputs, "out")]
+                if strange:
+                    raise ArgumentError(
+                        message(
+                            f"{cls.__name__}.{cls.rules[i]}: asks for {', '.join(strange)}",
+                            f"forward takes {', '.join(cls.inputs)}",
+                            hint='name inputs as forward does, or "out" for its result.',
+                        )
+                    )
+                cls.wants[i] = tuple(OUT if p == "out" else cls.inputs.index(p) for p in asked)
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from minidl.autograd import Node, Op
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.dtypes import total
-from minidl.errors import ShapeError, message
+from minidl.errors import GradientError, ShapeError, message
 from minidl.tensor import Tensor
 
 
@@ -141,6 +141,18 @@ class Pointwise(Op):
 
     rule: ClassVar[str] = "slope"
     matched: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.rules:
+            raise GradientError(
+                message(
+                    f"{cls.__name__}: no input has a slope",
+                    f"forward takes {', '.join(cls.inputs)}",
+                    hint=f"write slope_{cls.inputs[0]}(self, ...), or compute on arrays and wrap "
+                    "the result in a Tensor, if there is no derivative.",
+                )
+            )
 
     def explain(self, arrays: Sequence[Array]) -> None:
         check_shapes(self.name, *(a.shape for a in arrays))

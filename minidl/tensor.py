@@ -370,9 +370,25 @@ class Tensor:
 
     def to(self, target: Any) -> Tensor:
         """Move to a device (``"cpu"``, ``"cuda"``) or convert to a dtype, inside the graph."""
-        if isinstance(target, str) and target in ("cpu", "cuda"):
+        try:
+            dtype = np.dtype(target)
+        except TypeError:
             return F.to_device(self, target)
-        return F.astype(self, target)
+        return F.astype(self, dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copied Node would send its gradients to the Tensor that it was made for.
+        if not self.is_leaf:
+            raise GradientError(
+                message("pickle, deepcopy: this Tensor is in the graph, which stays behind",
+                        hint="take x.detach().")
+            )
+        return _rebuilt, (self.data, self.requires_grad)
+
+
+def _rebuilt(data: Array, requires_grad: bool) -> Tensor:
+    made = Tensor(data)
+    return made.requires_grad_() if requires_grad else made
 
 
 def _array_of(value: Any) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -216,6 +218,38 @@ def test_the_second_argument_of_var_is_unbiased():
 def test_what_has_no_clear_meaning_is_refused_with_what_to_write(wrong, hint):
     with pytest.raises(minidl.errors.MinidlError, match=hint):
         wrong()
+
+
+def test_an_op_that_cannot_be_right_is_refused_where_it_is_written():
+    with pytest.raises(minidl.errors.ArgumentError, match="asks for xx"):
+
+        class Misspelt(minidl.Pointwise):
+            def forward(self, x):
+                return x * x
+
+            def slope_x(self, xx):
+                return 2 * xx
+
+    with pytest.raises(GradientError, match="slope_x"):
+
+        class Flat(minidl.Pointwise):
+            def forward(self, x):
+                return x * x
+
+
+def test_leaves_are_pickled_and_what_is_in_the_graph_is_not():
+    x = T([1.0, 2.0], requires_grad=True)
+    copy = pickle.loads(pickle.dumps(x))
+    (copy * 2).sum().backward()
+    assert (copy.grad.tolist(), x.grad) == ([2, 2], None)
+    with pytest.raises(GradientError, match="detach"):
+        pickle.dumps(x * 2)
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "mps", "gpu"])
+def test_unknown_devices_are_refused_by_name(device):
+    with pytest.raises(minidl.errors.DeviceError, match='the devices are "cpu" and "cuda"'):
+        T([1.0]).to(device)
 
 
 def test_shapes_are_given_in_one_piece_or_number_by_number():

@@ -46,7 +46,11 @@ def to_device(array: Array, device: str | None) -> Array:
     if device == "cuda":
         return _cupy().asarray(array)
     raise DeviceError(
-        message(f"there is no device {device!r}", hint='the devices are "cpu" and "cuda".')
+        message(
+            f"there is no device {device!r}",
+            hint='the devices are "cpu" and "cuda", the current GPU: '
+            "`with cupy.cuda.Device(1):` makes another one current.",
+        )
     )
 
 
