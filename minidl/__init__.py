@@ -45,7 +45,6 @@ from minidl.creation import (
     zeros,
     zeros_like,
 )
-from minidl.derivatives import hessian, hvp, jacobian, jvp, vjp
 from minidl.functional import (
     abs,
     cat,
@@ -90,17 +89,21 @@ ROOMS = (
 )
 """The parts of minidl that are imported when they are first asked for, as ``minidl.nn``."""
 
-KERNEL_WRITING = {"kernels_of": "minidl.cuda.source", "launch": "minidl.cuda.launch"}
-"""The functions that a kernel in a file of one's own needs, and where they are."""
+LATER = {
+    "kernels_of": "minidl.cuda.source",
+    "launch": "minidl.cuda.launch",
+    **dict.fromkeys(("hessian", "hvp", "jacobian", "jvp", "vjp"), "minidl.derivatives"),
+}
+"""The functions that are imported when they are first asked for, and where they are."""
 
 
 def __getattr__(name: str) -> Any:
     if name in ROOMS:
         return import_module(f"{__name__}.{name}")
-    if name in KERNEL_WRITING:
-        return getattr(import_module(KERNEL_WRITING[name]), name)
+    if name in LATER:
+        return getattr(import_module(LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *ROOMS, *KERNEL_WRITING})
+    return sorted({*globals(), *ROOMS, *LATER})

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute import fast, reference
+from minidl.compute import reference
 from minidl.compute.arrays import Array
 from minidl.errors import ArgumentError, DtypeError, message
 
@@ -33,9 +33,6 @@ Code = Callable[..., Any]
 
 CODES = ("default", "reference", "emulated")
 """The names that ``use_kernels`` takes."""
-
-FAST: dict[Code, Code] = {getattr(reference, name): getattr(fast, name) for name in fast.__all__}
-"""The fast function for each one of ``minidl.compute.reference`` that has one."""
 
 _code: ContextVar[str] = ContextVar("minidl_code", default="default")
 
@@ -73,7 +70,7 @@ def run(function: Code, *arrays: Array, **settings: Any) -> Any:
         return _in_single(function, arrays, settings)
     code = _code.get()
     if code == "default" and isinstance(arrays[0], np.ndarray):
-        function = FAST.get(function, function)
+        function = fast_functions().get(function, function)
     elif code != "reference":
         function = _launcher(function, arrays)
     return function(*arrays, **settings)
@@ -103,6 +100,14 @@ def _launcher(function: Code, arrays: tuple[Array, ...]) -> Code:
             hint="convert first, x.astype(numpy.float32), or use_kernels('reference').",
         )
     )
+
+
+@cache
+def fast_functions() -> dict[Code, Code]:
+    """Map functions of ``minidl.compute.reference`` to the fast ones, imported when needed."""
+    from minidl.compute import fast
+
+    return {getattr(reference, name): getattr(fast, name) for name in fast.__all__}
 
 
 @cache

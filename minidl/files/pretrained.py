@@ -120,9 +120,6 @@ def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str =
     state = weights_by_name(path, part)
     if all(name.startswith(WRAPPER) for name in model.state_dict()):
         state = {f"{WRAPPER}{name}": value for name, value in state.items()}
-    for name, buffer in model.named_buffers():
-        if name.endswith("num_batches_tracked"):
-            state.setdefault(name, buffer)
     report = model.load_state_dict(state, strict)
     model.pretrained = True
     return report

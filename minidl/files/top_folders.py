@@ -6,13 +6,17 @@ on, as every second project has packages of these names.
 
 from __future__ import annotations
 
+import os.path
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-PACKAGE = Path(__file__).parent.parent
+if TYPE_CHECKING:  # pathlib costs a tenth of what importing minidl does, and is needed later
+    from pathlib import Path
+
+PACKAGE = os.path.dirname(os.path.dirname(__file__))
 """The folder of the package ``minidl``."""
 
 FOLDERS = ("models", "kernels", "examples")
@@ -21,8 +25,10 @@ FOLDERS = ("models", "kernels", "examples")
 
 def top_folder(name: str) -> Path:
     """Find the folder of this name, in an installed package or at the top of the checkout."""
-    installed = PACKAGE / name
-    return installed if installed.is_dir() else PACKAGE.parent / name
+    from pathlib import Path
+
+    installed = Path(PACKAGE, name)
+    return installed if installed.is_dir() else Path(PACKAGE).parent / name
 
 
 class TopFolders:
@@ -36,10 +42,10 @@ class TopFolders:
         package, _, folder = name.rpartition(".")
         if package != "minidl" or folder not in FOLDERS:
             return None
-        return PathFinder.find_spec(name, [str(PACKAGE.parent)])
+        return PathFinder.find_spec(name, [os.path.dirname(PACKAGE)])
 
 
 def make_importable() -> None:
     """Let Python find the folders at the top; it finds those inside the package by itself."""
-    if not (PACKAGE / "kernels").is_dir() and TopFolders not in sys.meta_path:
+    if not os.path.isdir(os.path.join(PACKAGE, "kernels")) and TopFolders not in sys.meta_path:
         sys.meta_path.append(TopFolders)

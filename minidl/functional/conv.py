@@ -99,12 +99,16 @@ def conv2d(
                 hint="weight.shape[1] must equal x.shape[1] / groups.",
             )
         )
-    settings = (*image, *kernel, stride, padding, dilation, groups)
-    try:
-        corner = _convolution(*settings)
-    except TypeError:  # a setting given as a list, or one that is refused
-        corner = _convolution.__wrapped__(*settings)
+    corner = _made(_convolution, *image, *kernel, stride, padding, dilation, groups)
     return _biased("conv2d", corner(x, weight), bias)
+
+
+def _made(make: Any, *settings: Any) -> Corner:
+    """Make a corner, or take the one that was made for these settings before."""
+    try:
+        return make(*settings)
+    except TypeError:  # a setting given as a list, or one that is refused
+        return make.__wrapped__(*settings)
 
 
 @lru_cache(maxsize=1024, typed=True)  # asked at every step
@@ -174,11 +178,7 @@ def conv_transpose2d(
             )
         )
     sizes = (*x.data.shape[2:], *weight.data.shape[2:])
-    settings = (*sizes, stride, padding, output_padding, dilation, groups)
-    try:
-        corner = _transposition(*settings)
-    except TypeError:  # a setting given as a list, or one that is refused
-        corner = _transposition.__wrapped__(*settings)
+    corner = _made(_transposition, *sizes, stride, padding, output_padding, dilation, groups)
     return _biased("conv_transpose2d", corner(weight, x), bias)
 
 

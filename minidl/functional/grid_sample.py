@@ -115,16 +115,17 @@ def _near(
     xp = xp_of(p.data)
     if mode == "nearest":
         return [Tensor(xp.rint(p.data))], [Tensor(xp.ones_like(p.data))]
-    floor = xp.floor(p.data)
-    if mode == "bilinear" and padding_mode != "zeros":
-        # On the last pixel the slope is that of the line which ends there: none begins.
-        first = Tensor(xp.minimum(floor, max(size - 2, 0)))
-        second = Tensor(xp.minimum(first.data + 1, size - 1))
-        return [first, second], [1 - (p - first), p - first]
-    first = Tensor(floor)
-    share = p - first
+    first = xp.floor(p.data)
     if mode == "bilinear":
-        return [first, first + 1], [1 - share, share]
+        second = first + 1
+        if padding_mode != "zeros":
+            # On the last pixel the slope is that of the line which ends there: none begins.
+            first = xp.minimum(first, max(size - 2, 0))
+            second = xp.minimum(first + 1, size - 1)
+        share = p - Tensor(first)
+        return [Tensor(first), Tensor(second)], [1 - share, share]
+    first = Tensor(first)
+    share = p - first
     offsets = (-1, 0, 1, 2)
     return [first + o for o in offsets], [_cubic(share - o, near=o in (0, 1)) for o in offsets]
 

@@ -157,17 +157,26 @@ def max_unpool2d(
             )
         )
     places = xp_of(x.data).asarray(indices.data)
-    last = Tensor(_is_last(places, size[0] * size[1]))
-    return PickWindows(places, size).transposed()(where(last, x, 0.0))
+    last = _is_last(places, size[0] * size[1])
+    alone = x if last is None else where(Tensor(last), x, 0.0)
+    return PickWindows(places, size).transposed()(alone)
 
 
-def _is_last(places: Array, pixels: int) -> Array:
-    """Tell of each window, (N, C, I, J), whether no later one has the same place."""
+def _is_last(places: Array, pixels: int) -> Array | None:
+    """Tell of each window, (N, C, I, J), whether no later one has the same place.
+
+    None where all places are found to differ, as they do under windows that do not overlap.
+    """
     xp = xp_of(places)
     n, c, i, j = places.shape
     flat = places.reshape(n * c, i * j)
     number = xp.arange(i * j)
     planes = xp.arange(n * c)[:, None]
+    if xp is np:
+        taken = np.zeros(n * c * pixels, bool)
+        taken[(flat + planes * pixels).reshape(-1)] = True
+        if np.count_nonzero(taken) == flat.size:
+            return None
     latest = xp.full((n * c, pixels), -1)
     if xp is np:
         latest[planes, flat] = number  # NumPy lets the last one stay, CuPy any

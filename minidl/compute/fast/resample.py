@@ -48,10 +48,9 @@ def resample(x: Array, down: Taps, across: Taps) -> Array:
 
 
 def _mix(image: Array, taps: Taps, axis: int) -> Array:
-    width = taps.index.shape[1]
-    if width == 1 and (taps.weight == 1).all():
+    if taps.picks:
         return image.take(taps.index[:, 0], axis)
-    if taps.size > DENSE * width:
+    if taps.size > DENSE * taps.index.shape[1]:
         return _gathered(image, taps, axis)
     shape = image.shape
     matrix = taps.matrix.astype(image.dtype)

@@ -15,6 +15,7 @@ import platform
 import signal
 import sys
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -180,8 +181,6 @@ def _place(launch: Launch, program: Path, at: int) -> tuple[str, str]:
 
     Code of the emulator's own headers, put into a kernel's, belongs to the line before it.
     """
-    from bisect import bisect_right
-
     starts, places = line_table(program)
     row = bisect_right(starts, at) - 1
     for start, (file, line) in zip(starts[row::-1], places[row::-1], strict=True):
