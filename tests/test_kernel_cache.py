@@ -101,11 +101,31 @@ def test_what_killed_builds_left_is_removed(folder, quiet):
     for path in (old, new):
         path.mkdir()
         (path / "kernel.cpp").touch()
+    temporary = folder / "emulator" / ".text-float.0123abcd.tmp"
+    temporary.touch()
     past = time.time() - 24 * 3600
-    os.utime(old, (past, past))
+    for path in (old, temporary):
+        os.utime(path, (past, past))
     library(folder).unlink()
     assert works()
-    assert new.exists() and not old.exists()
+    assert new.exists() and not old.exists() and not temporary.exists()
+
+
+def test_two_that_keep_the_same_file_at_once_do_not_disturb_each_other(folder, monkeypatch, quiet):
+    path = cache.private("emulator") / "program"
+    replace = os.replace
+
+    def later(source, target):
+        """The one before the other, who is done before the first has put its file in place."""
+        monkeypatch.setattr(os, "replace", replace)
+        cache.keep(path, b"the same", program=True)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", later)
+    cache.keep(path, b"the same", program=True)
+    assert cache.recall(path) == b"the same"
+    assert [left.name for left in path.parent.iterdir()] == ["program"]
+    assert os.name != "posix" or path.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("reason", ["full", "noexec"])

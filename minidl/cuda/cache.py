@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from minidl.errors import message
-from minidl.files.whole import remove_leftovers, replacing
+from minidl.files.whole import replacing
 
 _DIGEST = hashlib.sha256().digest_size
 _LEFT = 3600.0  # seconds after which nobody is still working in a folder for a build
@@ -81,19 +81,17 @@ def keep(path: Path, body: bytes, program: bool = False) -> None:
     OSError
         If they cannot be written.
     """
-    remove_leftovers(path)
-    with replacing(path) as temporary:
+    _remove_leftovers(path.parent)
+    with replacing(path, 0o700 if program else None) as temporary:
         temporary.write_bytes(body + hashlib.sha256(body).digest())
-    if program:
-        path.chmod(0o700)
 
 
-def remove_old_builds(folder: Path) -> None:
-    """Remove what builds that were killed have left in a folder."""
-    for left in folder.glob("building-*"):
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what builds that were killed have left in a folder; others may be at work there."""
+    for left in (*folder.glob("building-*"), *folder.glob(".*.tmp")):
         try:
             if time.time() - left.stat().st_mtime > _LEFT:
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         except OSError:
             continue
 

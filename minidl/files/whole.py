@@ -13,12 +13,13 @@ Pathlike = str | os.PathLike[str]
 
 
 @contextmanager
-def replacing(path: Pathlike) -> Iterator[Path]:
+def replacing(path: Pathlike, mode: int | None = None) -> Iterator[Path]:
     """Replace a file by what the block writes, whole or not at all.
 
     Yields the name of an empty temporary file in the target's own folder. When the
     block ends it is renamed over the target; if the block raises, it is removed and
-    the target is as it was. Missing folders are made.
+    the target is as it was. Missing folders are made. The file's ``mode`` is the usual one
+    unless given.
 
     Examples
     --------
@@ -33,7 +34,7 @@ def replacing(path: Pathlike) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    mode = os.fstat(descriptor).st_mode & 0o777
+    mode = os.fstat(descriptor).st_mode & 0o777 if mode is None else mode
     os.close(descriptor)
     try:
         yield temporary
@@ -48,7 +49,10 @@ def replacing(path: Pathlike) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Pathlike) -> None:
-    """Remove temporary files that killed programs left beside this file."""
+    """Remove temporary files that killed programs left beside this file.
+
+    Nobody else may be writing it: a writer's temporary file looks like one that was left.
+    """
     target = Path(os.path.realpath(path))
     if target.parent.is_dir():
         for other in target.parent.iterdir():

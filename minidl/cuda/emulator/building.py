@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from minidl.cuda import nvrtc
-from minidl.cuda.cache import keep, passing, private, recall, remove_old_builds
+from minidl.cuda.cache import keep, passing, private, recall
 from minidl.cuda.emulator.text import cpp_text
 from minidl.cuda.source import Source, folder, kernels_of, real_option, whole_text
 from minidl.errors import DeviceError, KernelError, message
@@ -178,7 +178,6 @@ def _kept(name: str, make: Callable[[Path], Path], program: bool = False) -> Pat
     where = private("emulator")
     if recall(where / name) is not None:
         return where / name
-    remove_old_builds(where)
     try:
         with tempfile.TemporaryDirectory(dir=where, prefix="building-") as work:
             body = make(Path(work)).read_bytes()
