@@ -21,7 +21,7 @@ setup(
         "minidl.commands.demo": ["*.js", "*.css"],
         "minidl.commands.kernels": ["*.css"],
         "minidl.examples": ["*.cu"],
-        # Compiled where they run: CUDA for a GPU, and for the CPU with the emulator.
-        "minidl.kernels": ["*.cu", "include/*.cuh", "emulator/*.hpp", "emulator/*.cpp", "*.md"],
+        # Compiled where they run: for a GPU, for the CPU, and for the CPU with the emulator.
+        "minidl.kernels": ["*.cu", "*.md", "include/*.cuh", "emulator/*.?pp", "native/*.?pp"],
     },
 )

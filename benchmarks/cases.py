@@ -57,6 +57,8 @@ class Layer:
         The expected ratio, written before measuring.
     layout : {"NCHW", "channels_last"}
         How arrays with four axes lie in memory, on both sides.
+    layouts : tuple of str
+        Those in which PyTorch is timed; its better one counts. Default: ``layout`` alone.
     draw : mapping of names to functions
         How a tensor is drawn; default: ``normal``.
     fixed : tuple of str
@@ -70,9 +72,14 @@ class Layer:
     shapes: Mapping[str, Shape]
     predicted: float
     layout: str = "NCHW"
+    layouts: tuple[str, ...] = ()
     draw: Mapping[str, Draw] = field(default_factory=dict)
     fixed: tuple[str, ...] = ()
     backward: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.layouts:
+            object.__setattr__(self, "layouts", (self.layout,))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The tensors' values: the same at every call, in fresh memory."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import platform
 import re
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import minidl
+from minidl.compute import threads
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def cpu_model() -> str:
@@ -39,6 +43,47 @@ def usable_cores() -> int:
 def slug(text: str) -> str:
     """The text as a part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def peak_memory() -> float:
+    """MiB of memory that this process has held at most.
+
+    The kernel's own count for the process, where there is one: ``getrusage`` starts with what the
+    process held from which this one was forked.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except (OSError, IndexError):
+        import resource  # systems of the POSIX kind only
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def use_threads(count: int) -> None:
+    """Let minidl, and processes that are started from here, compute on so many threads.
+
+    It must be called before anything is computed.
+    """
+    os.environ["MINIDL_THREADS"] = str(count)
+    threads.count.cache_clear()
+
+
+def result_path(kind: str, date: str) -> Path:
+    """A file name in results/ of its own for this run: earlier results stay."""
+    stem = f"{kind}{slug(cpu_model())}-{date[:10]}"
+    path, number = RESULTS / f"{stem}.json", 2
+    while path.exists():
+        path, number = RESULTS / f"{stem}-{number}.json", number + 1
+    return path
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Keep what was measured in a JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"\nwritten to {path}")
 
 
 def keep_memory() -> bool:

@@ -1,12 +1,15 @@
 """Would a test notice? One small fault at a time is planted in a copy of the code.
 
-    python benchmarks/mutations.py                         150 faults, some minutes; a table
+    python benchmarks/mutations.py                         150 faults, many minutes; a table
     python benchmarks/mutations.py --only models/vae.py --count 20 --seed 3
     python benchmarks/mutations.py --list                  which tests look after which file
+    python benchmarks/mutations.py --json FILE             go on with FILE: what it says was killed
+                                                           is not run again, all else in it is
 
 A fault that no test notices has *survived*: either a test is missing, or the fault changes nothing
 that anyone could see (the bound of a loop that is left before it, a choice of speed). A person has
-to say which. Faults are made on the syntax tree, one each:
+to say which: `equivalents.json` has the faults that change nothing, each with the reason. Faults
+are made on the syntax tree, one each:
 
     an operator         + for -, * for /, // for /, < for <=, == for !=, and for or, in for not in
     a sign, a not       -x becomes x, not x becomes x
@@ -15,10 +18,13 @@ to say which. Faults are made on the syntax tree, one each:
     a call              F.relu(x) becomes x; a line that only calls something is left out
     a choice            a if c else b becomes b if c else a
 
-Annotations, messages of errors and docstrings are left alone. The tree that is worked on is never
-touched: its folders are copied, the tests of the copy must pass, and only then is it mutated. A
-fault on which the tests run longer than the limit is either an endless loop, or one that none of
-the quick tests notices, on a busy machine: it is counted apart.
+Annotations, messages of errors, docstrings, assertions and a zip's ``strict`` are left alone. The
+tree that is worked on is never touched: its folders are copied, and the copy is mutated. Tests that
+fail without a fault are named and left out.
+
+Time is the processor's, so that a busy machine changes no verdict. Tests that take more than three
+times what they take without the fault, and ten seconds, are run once more with twice the limit. If
+they are late again, in the same test, the fault is an endless loop; in another, it is undecided.
 """
 
 from __future__ import annotations
@@ -26,10 +32,11 @@ from __future__ import annotations
 import argparse
 import ast
 import compileall
-import contextlib
 import copy
+import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -37,23 +44,32 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
-LATE = "the limit of"
+WAITS = 6
+"""How much longer than its time of the processor tests may take by the clock."""
 COPIED = ("minidl", "models", "kernels", "examples", "tests", "pyproject.toml")
+MEMORY = 8 * 2**30
+"""The most bytes of addresses that the tests may have."""
 
-LAWS = ("tests/test_by_hand.py", "tests/laws/test_adjoints.py", "tests/laws/test_definitions.py",
-        "tests/laws/test_shapes_and_dtypes.py", "tests/test_functional.py",
-        "tests/laws/test_pytorch.py", "tests/laws/test_gradients.py")
+LAWS = (
+    "tests/test_by_hand.py tests/laws/test_adjoints.py tests/test_functional.py "
+    "tests/test_habits.py tests/laws/test_pytorch.py tests/laws/test_definitions.py "
+    "tests/laws/test_shapes_and_dtypes.py",
+    "tests/laws/test_gradients.py",
+)
 
 LOOKED_AFTER: dict[str, tuple[str, ...]] = {
     "minidl/functional/likelihood.py": (*LAWS, "tests/test_models.py"),
     "minidl/functional/index.py": (*LAWS, "tests/test_autograd.py"),
     "minidl/functional/*.py": LAWS,
-    "minidl/optim/*.py": ("tests/test_by_hand.py", "tests/test_optim.py"),
+    "minidl/compute/fast/blocks.py": ("tests/test_memory.py",),
+    "minidl/optim/*.py": ("tests/test_by_hand.py tests/test_optim.py tests/test_lbfgs.py",),
     "models/autoencoder.py": ("tests/test_models.py",),
     "models/vae.py": ("tests/test_models.py",),
     "models/chairs.py": ("tests/test_chairs.py",),
@@ -88,7 +104,10 @@ LOOKED_AFTER: dict[str, tuple[str, ...]] = {
     "minidl/tasks/units/masking.py": ("tests/test_unit_masking.py",),
     "minidl/tasks/units/*.py": ("tests/test_zeiler_fergus.py",),
 }
-"""The tests that should notice a fault in a file, the quickest first; the first pattern counts."""
+"""The tests that should notice a fault in a file, the quickest first; the first pattern counts.
+
+Files of tests in one string are run together.
+"""
 
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -101,8 +120,28 @@ WORDS_ONLY = {"message", "warn", "cast", "TypeVar", "NamedTuple"}
 """Calls whose arguments are words for people, or types."""
 
 
+Key = tuple[str, str, str, int]
+"""What a fault is known by while lines above it come and go: file, code, instead, which."""
+
+
+def key_of(row: dict[str, Any]) -> Key:
+    """The key of a fault in a table."""
+    return row["file"], row["code"], row["instead"], row.get("which", 0)
+
+
+EQUIVALENT: dict[Key, str] = {
+    key_of(row): row["why"]
+    for row in json.loads((Path(__file__).parent / "equivalents.json").read_text())
+}
+"""Faults that change nothing anyone could see, with the reason."""
+
+
 class Mutation(NamedTuple):
-    """A fault: what stands at a place of a file, and what is put there instead."""
+    """A fault: what stands at a place of a file, and what is put there instead.
+
+    ``start`` and ``end`` count bytes; ``code`` and ``instead`` are the whole lines without and
+    with the fault, their spaces made one. ``which`` counts those that say the same in a file.
+    """
 
     file: str
     line: int
@@ -110,6 +149,13 @@ class Mutation(NamedTuple):
     end: int
     before: str
     after: str
+    code: str
+    instead: str
+    which: int
+
+    @property
+    def key(self) -> Key:
+        return self.file, self.code, self.instead, self.which
 
     def applied(self, source: bytes) -> bytes:
         return source[: self.start] + self.after.encode() + source[self.end :]
@@ -136,7 +182,8 @@ def mutations(file: str, source: bytes) -> list[Mutation]:
     offsets = [0]
     for line in source.splitlines(keepends=True):
         offsets.append(offsets[-1] + len(line))
-    found = []
+    found: list[Mutation] = []
+    same = Counter[tuple[str, str]]()
     for node in _code(ast.parse(source)):
         start = offsets[node.lineno - 1] + node.col_offset
         end = offsets[node.end_lineno - 1] + node.end_col_offset
@@ -144,7 +191,14 @@ def mutations(file: str, source: bytes) -> list[Mutation]:
         for changed in _faults(node):
             statement = isinstance(changed, ast.stmt)
             after = ast.unparse(changed) if statement else f"({ast.unparse(changed)})"
-            found.append(Mutation(file, node.lineno, start, end, before, after))
+            head = source[offsets[node.lineno - 1] : start].decode()
+            tail = source[end : offsets[node.end_lineno]].decode()
+            code, instead = (" ".join(f"{head}{text}{tail}".split()) for text in (before, after))
+            which = same[code, instead]
+            same[code, instead] += 1
+            found.append(
+                Mutation(file, node.lineno, start, end, before, after, code, instead, which)
+            )
     return found
 
 
@@ -153,6 +207,8 @@ def _code(node: ast.AST) -> Iterator[Any]:
     if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert | ast.Import | ast.ImportFrom):
         return
     if isinstance(node, ast.Call) and _name(node.func) in WORDS_ONLY:
+        return
+    if isinstance(node, ast.keyword) and node.arg == "strict":
         return
     if isinstance(node, ast.expr | ast.stmt):
         yield node
@@ -181,7 +237,7 @@ def _faults(node: Any) -> Iterator[ast.AST]:
         yield from (ast.Constant(value) for value in _near(node.value))
     elif isinstance(node, ast.Call):
         for k, keyword in enumerate(node.keywords):
-            if keyword.arg:
+            if keyword.arg not in (None, "strict"):
                 yield _with(node, keywords=node.keywords[:k] + node.keywords[k + 1 :])
         if len(node.args) == 1 and not node.keywords and not isinstance(node.args[0], ast.Starred):
             yield node.args[0]
@@ -204,26 +260,66 @@ def _with(node: Any, **fields: Any) -> Any:
     return changed
 
 
-def run_tests(tree: Path, tests: tuple[str, ...], limit: float, keep_bytecode: bool = False) -> str:
-    """Run tests of a copy: "" if all passed, otherwise the first that failed."""
+class Ran(NamedTuple):
+    """How tests ended: the test that failed or was late, or ""; seconds of processor."""
+
+    by: str
+    seconds: float
+    late: bool = False
+
+
+def run_tests(tree: Path, tests: str, limit: int, keep_bytecode: bool = False) -> Ran:
+    """Run tests of a copy until one fails, for at most ``limit`` seconds of processor."""
     quiet = {} if keep_bytecode else {"PYTHONDONTWRITEBYTECODE": "1"}
     environment = {**os.environ, **quiet, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(tree)}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "--no-header", "--tb=no",
-               "-rfE", "-m", "not slow and not gpu", "-p", "no:cacheprovider", *tests]
-    with subprocess.Popen(command, cwd=tree, env=environment, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, start_new_session=True) as running:
+    command = [sys.executable, "-m", "pytest", "-x", "-vv", "-n", "0", "--no-header", "--tb=no",
+               "-rfE", "-m", "not slow and not gpu", "-p", "no:cacheprovider", *tests.split()]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with subprocess.Popen(
+        command, cwd=tree, env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+        preexec_fn=partial(_bounded, limit),
+    ) as running:
         try:
-            printed, _ = running.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)
-            running.communicate()
-            return f"{LATE} {limit:g} s"
+            printed, _ = running.communicate(timeout=WAITS * limit)
+        except subprocess.TimeoutExpired:  # it waits for something, and computes nothing
+            os.killpg(running.pid, signal.SIGKILL)
+            printed, _ = running.communicate()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if running.returncode == 0:
-        return ""
-    named = [line.partition(" ")[2].partition(" - ")[0] for line in printed.splitlines()
-             if line.startswith(("FAILED", "ERROR"))]
-    return named[0] if named else "an error before any test"
+        return Ran("", seconds)
+    lines = printed.splitlines()
+    if running.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        begun = [line.split()[0] for line in lines if "::" in line]
+        return Ran(begun[-1] if begun else f"{tests}, before any test", seconds, late=True)
+    failed = [line.partition(" ")[2].partition(" - ")[0] for line in lines
+              if line.startswith(("FAILED", "ERROR"))]
+    return Ran(failed[0] if failed else f"{tests}, before any test", seconds)
+
+
+def _bounded(seconds: int) -> None:
+    """Bound the time of the processor, and the memory: a fault may lie in a size."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def fate(tree: Path, tests: dict[str, float]) -> tuple[str, str]:
+    """What becomes of the fault in a copy, and which test says so.
+
+    ``tests`` has the seconds that each of them takes without a fault.
+    """
+    for file, usual in tests.items():
+        limit = int(3 * usual + 10)
+        ran = run_tests(tree, file, limit)
+        if ran.late:
+            again = run_tests(tree, file, 2 * limit)
+            if again.late:
+                return ("endless" if again.by == ran.by else "undecided"), again.by
+            ran = again
+        if ran.by:
+            return "killed", ran.by
+    return "survived", ""
 
 
 def copied(tree: Path) -> None:
@@ -237,11 +333,42 @@ def copied(tree: Path) -> None:
     compileall.compile_dir(str(tree), quiet=2)
 
 
-def chosen(only: list[str], count: int, seed: int) -> list[Mutation]:
+def chosen(root: Path, only: list[str], count: int, seed: int) -> list[Mutation]:
     """Draw ``count`` faults of the files asked for, each as likely as any other."""
-    files = [f for f in sources() if not only or any(fnmatch(f, pattern) for pattern in only)]
-    every = [m for f in files for m in mutations(f, (ROOT / f).read_bytes())]
-    return sorted(random.Random(seed).sample(every, min(count, len(every))))
+    every = [m for m in _all(root) if not only or any(fnmatch(m.file, p) for p in only)]
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def _all(root: Path) -> list[Mutation]:
+    return [m for file in sources(root) for m in mutations(file, (root / file).read_bytes())]
+
+
+class Table:
+    """What became of the faults so far, kept in a JSON file (or nowhere)."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.rows: dict[Key, dict[str, Any]] = {}
+        if path and path.exists():
+            rows = json.loads(path.read_text())["faults"]
+            self.rows = {key_of(row): row for row in rows}
+
+    def add(self, mutation: Mutation, end: str, by: str) -> None:
+        self.rows[mutation.key] = {
+            "file": mutation.file, "line": mutation.line, "code": mutation.code,
+            "instead": mutation.instead, "which": mutation.which, "end": end, "by": by,
+        }
+        if self.path:
+            self.path.write_text(json.dumps(self.summary(), indent=1, ensure_ascii=False) + "\n")
+
+    def summary(self) -> dict[str, Any]:
+        rows = sorted(self.rows.values(), key=lambda row: (row["file"], row["line"]))
+        rooms: dict[str, Counter[str]] = {}
+        for row in rows:
+            parts = Path(row["file"]).parts
+            room = parts[1] if parts[0] == "minidl" else parts[0]
+            rooms.setdefault(room, Counter()).update(["planted", row["end"]])
+        return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "rooms": rooms, "faults": rows}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -250,31 +377,42 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=[], help="patterns of files")
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=120, help="seconds for one fault")
+    parser.add_argument("--json", type=Path, help="keep the table in this file, and go on with it")
     parser.add_argument("--list", action="store_true", help="print the files and their tests")
     args = parser.parse_args(arguments)
     if args.list:
         for file in sources():
             print(f"{file:45} {' '.join(tests_of(file))}")
         return 0
-    drawn, ends = chosen(args.only, args.count, args.seed), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="minidl-mutations-") as folder:
         tree = Path(folder)
         copied(tree)
-        for tests in sorted({tests_of(m.file) for m in drawn}):
-            if failed := run_tests(tree, tests, 10 * args.limit, keep_bytecode=True):
-                print(f"without any fault, the copy already fails {failed}", file=sys.stderr)
-                return 1
+        table, drawn = Table(args.json), chosen(tree, args.only, args.count, args.seed)
+        there = {m.key: m for m in _all(tree)}
+        table.rows = {key: row for key, row in table.rows.items() if key in there}
+        left = [there[key] for key, row in table.rows.items()
+                if row["end"] not in ("killed", "endless")]
+        drawn = left + [m for m in drawn if m.key not in table.rows]
+        usual: dict[str, Ran] = {}
         for mutation in drawn:
-            path = tree / mutation.file
-            source = path.read_bytes()
-            path.write_bytes(mutation.applied(source))
-            by = run_tests(tree, tests_of(mutation.file), args.limit)
-            path.write_bytes(source)
-            end = "SURVIVED" if not by else "stopped by" if by.startswith(LATE) else "killed by"
-            ends[end] += 1
-            print(f"{mutation.file}:{mutation.line}  {mutation}  {end} {by}", flush=True)
-    print(", ".join(f"{count} {end}" for end, count in ends.most_common()))
+            for file in tests_of(mutation.file):
+                if file not in usual:
+                    usual[file] = run_tests(tree, file, 3600, keep_bytecode=True)
+                    if usual[file].by:
+                        print(f"left out, as it fails without a fault: {usual[file].by}")
+            tests = {file: usual[file].seconds for file in tests_of(mutation.file)
+                     if not usual[file].by}
+            end, by = "equivalent", EQUIVALENT.get(mutation.key, "")
+            if not by:
+                path = tree / mutation.file
+                source = path.read_bytes()
+                path.write_bytes(mutation.applied(source))
+                end, by = fate(tree, tests)
+                path.write_bytes(source)
+            table.add(mutation, end, by)
+            print(f"{mutation.file}:{mutation.line}  {mutation}  {end}  {by}", flush=True)
+    for room, counts in table.summary()["rooms"].items():
+        print(f"{room}: " + ", ".join(f"{count} {end}" for end, count in counts.items()))
     return 0
 
 

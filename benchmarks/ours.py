@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from cases import Layer
-from steps import LEARNING_RATE, Step
+from steps import Running, Step
 
 import minidl
 import minidl.functional as F
-from minidl import optim
+from minidl import optim, random
+from minidl.kernels import natively
 
 
 class OurLayer:
@@ -45,31 +47,51 @@ class OurLayer:
         return y if isinstance(y, tuple) else (y,)
 
 
-class OurStep:
-    """A network of minidl in training."""
+class OurStep(Running):
+    """A network of minidl in use."""
 
-    def __init__(self, case: Step):
-        self.network = case.initialised()
-        self.optimizer = optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
-        self.x = minidl.Tensor(case.pixels())
-
-    def run(self) -> minidl.Tensor:
-        """Take one step; return the loss before it."""
-        self.optimizer.zero_grad()
-        loss = self.network.loss(self.x)
-        loss.backward()
-        self.optimizer.step()
-        return loss
-
-    def results(self) -> dict[str, np.ndarray]:
-        """Loss and gradients of a step, and the loss that the step led to."""
-        minidl.manual_seed(1)
-        found = {"loss": self.run().data.copy()}
-        for i, p in enumerate(self.network.parameters()):
-            found[f"gradient of parameter {i}"] = p.grad.data.copy()
-        return found | {"loss after a step": self.run().data.copy()}
+    def __init__(self, case: Step, dtype: str = "float32"):
+        tensors = [minidl.Tensor(array) for array in case.arrays(dtype)]
+        super().__init__(case, case.initialised(dtype), tensors, optim.Adam, minidl.no_grad)
 
 
 def side_of(case: Layer | Step) -> OurLayer | OurStep:
     """minidl's side of this case."""
     return OurLayer(case) if isinstance(case, Layer) else OurStep(case)
+
+
+def exact(case: Step, code: str) -> dict[str, np.ndarray]:
+    """Compute what the step gives in float64, with the normal numbers that float32 draws."""
+    normal = random.normal
+
+    def in_single(shape: Any = (), dtype: Any = np.float32, device: str = "cpu") -> minidl.Tensor:
+        return normal(shape, np.float32, device).astype(dtype)
+
+    random.normal = in_single
+    try:
+        with minidl.use_kernels(code):
+            return OurStep(case, "float64").results()
+    finally:
+        random.normal = normal
+
+
+def filled_by(run: Callable[[], Any]) -> dict[str, list[str]]:
+    """Which code filled arrays in a call: the hand-written functions' names, by code.
+
+    ``"native"`` are those that the kernels computed as the CPU's own code, ``"numpy"`` those that
+    they were asked for and left to NumPy. Both are empty where native code is not in use.
+    """
+    found: dict[str, list[str]] = {"native": [], "numpy": []}
+    compute = natively.compute
+
+    def watched(function: Any, *arguments: Any) -> Any:
+        result = compute(function, *arguments)
+        found["numpy" if result is None else "native"].append(function.__name__)
+        return result
+
+    natively.compute = watched
+    try:
+        run()
+    finally:
+        natively.compute = compute
+    return found

@@ -1,22 +1,25 @@
-"""PyTorch's side of every case; the only file of the project outside tests that imports it.
+"""PyTorch's side of every case. Outside ``benchmarks`` and the tests nothing imports it.
 
 The arrays are copied into memory that PyTorch allocated itself, aligned as it
-likes best, in the memory layout of the case.
+likes best, in one of the memory layouts of the case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from cases import Layer
-from steps import LEARNING_RATE, Step
+from steps import Running, Step
 from torch import nn
+from twins import convert, on_pytorch, tensor
 
-import minidl
+from minidl import random
 
 
 def use_threads(count: int) -> None:
@@ -24,22 +27,27 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _own(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(array).clone(memory_format=torch.preserve_format)
+FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def _own(array: np.ndarray, layout: str) -> torch.Tensor:
+    """Copy an array into memory of PyTorch's, laid out as it calls it."""
+    form = FORMATS[layout] if array.ndim == 4 else torch.contiguous_format
+    return torch.from_numpy(np.array(array)).clone(memory_format=form)
 
 
 class RivalLayer:
     """A function of PyTorch, ready to be called again and again."""
 
-    def __init__(self, case: Layer):
+    def __init__(self, case: Layer, layout: str):
         self.case = case
         self.tensors: dict[str, torch.Tensor] = {}
         self.wanted: dict[str, torch.Tensor] = {}
         for name, array in case.arrays().items():
-            self.tensors[name] = _own(array)
+            self.tensors[name] = _own(array, layout)
             if case.wants_grad(name, array):
                 self.wanted[name] = self.tensors[name].requires_grad_()
-        self.upstream = _own(case.upstream(tuple(self._forward()[0].shape)))
+        self.upstream = _own(case.upstream(tuple(self._forward()[0].shape)), layout)
 
     def run(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Compute the outputs and the gradients."""
@@ -75,14 +83,12 @@ class Autoencoder(nn.Module):
 
 
 class VAE(Autoencoder):
-    """An autoencoder whose codes are drawn from a normal distribution."""
-
-    draw: Callable[[torch.Size], torch.Tensor] = staticmethod(torch.randn)
+    """An autoencoder whose codes are drawn from a normal distribution, by the twins' noise."""
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
         """The negative ELBO, mean over images."""
         mean, log_var = self.encoder(x).chunk(2, dim=1)
-        z = mean + torch.exp(log_var / 2) * self.draw(mean.shape)
+        z = mean + torch.exp(log_var / 2) * random.normal(mean.shape)
         surprise = F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
         kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum()
         return (surprise + kl) / len(x)
@@ -122,45 +128,55 @@ NETWORKS: dict[str, Callable[[], Autoencoder]] = {
 }
 
 
-class RivalStep:
-    """The same network in torch.nn, in training.
+class RivalStep(Running):
+    """The same step by PyTorch: a network of torch.nn, or else minidl's own on PyTorch's functions.
 
     Adam is PyTorch's fused one, which updates all parameters in one pass.
     """
 
-    def __init__(self, case: Step):
-        self.network = NETWORKS[case.name]()
-        with torch.no_grad():
-            for p, array in zip(self.network.parameters(), case.weights(), strict=True):
-                if tuple(p.shape) != array.shape:
-                    raise ValueError(f"{case.name}: the two networks differ in their layers")
-                p.copy_(torch.from_numpy(array))
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=LEARNING_RATE, fused=True
-        )
-        self.x = _own(case.pixels())
-
-    def run(self) -> torch.Tensor:
-        """Take one step; return the loss before it."""
-        self.optimizer.zero_grad()
-        loss = self.network.loss(self.x)
-        loss.backward()
-        self.optimizer.step()
-        return loss
-
-    def results(self) -> dict[str, np.ndarray]:
-        """Loss and gradients of a step, and the loss that the step led to."""
-        minidl.manual_seed(1)
-        self.network.draw = lambda shape: torch.from_numpy(minidl.random.normal(shape).data)
-        try:
-            found = {"loss": self.run().detach().numpy().copy()}
-            for i, p in enumerate(self.network.parameters()):
-                found[f"gradient of parameter {i}"] = p.grad.numpy().copy()
-            return found | {"loss after a step": self.run().detach().numpy().copy()}
-        finally:
-            self.network.draw = torch.randn
+    def __init__(self, case: Step, layout: str, dtype: str = "float32"):
+        fused = partial(torch.optim.Adam, fused=True)
+        tensors = [_own(array, layout) for array in case.arrays(dtype)]
+        super().__init__(case, _network(case, layout, dtype), tensors, fused, torch.no_grad)
 
 
-def side_of(case: Layer | Step) -> RivalLayer | RivalStep:
+def _network(case: Step, layout: str, dtype: str) -> Any:
+    """The network with minidl's first weights, in a layout of PyTorch's."""
+    network: Any
+    if case.name in NETWORKS:
+        network = NETWORKS[case.name]()
+        weights = case.initialised(dtype).parameters()
+        for p, ours in zip(network.parameters(), weights, strict=True):
+            if tuple(p.shape) != ours.shape:
+                raise ValueError(f"{case.name}: the two networks differ in their layers")
+            p.data = tensor(ours)
+    else:
+        network = convert(case.initialised(dtype))
+    for p in network.parameters():
+        p.data = _own(p.detach().numpy(), layout)
+    return network
+
+
+def side_of(case: Layer | Step, layout: str) -> RivalLayer | RivalStep:
     """PyTorch's side of this case, from the same numbers as ours."""
-    return RivalLayer(case) if isinstance(case, Layer) else RivalStep(case)
+    return RivalLayer(case, layout) if isinstance(case, Layer) else RivalStep(case, layout)
+
+
+def exact(case: Step) -> dict[str, np.ndarray]:
+    """Compute what the step gives in float64."""
+    step = RivalStep(case, case.layouts[0], "float64")
+    with at_work(case, same_numbers=True):
+        return step.results()
+
+
+@contextmanager
+def at_work(case: Layer | Step, same_numbers: bool = False) -> Iterator[None]:
+    """Let networks of minidl run on PyTorch's functions; with ``same_numbers``, on minidl's noise.
+
+    What is timed draws PyTorch's random numbers.
+    """
+    if isinstance(case, Layer):
+        yield
+        return
+    with on_pytorch(same_numbers):
+        yield

@@ -3,6 +3,9 @@
     python benchmarks/run.py                      everything; writes benchmarks/results/
     python benchmarks/run.py --only "conv*"       some cases
     python benchmarks/run.py --apart              two processes, each with its heap as it is
+    python benchmarks/run.py --code numpy         minidl without its native code
+    python benchmarks/run.py --threads 1          on so many threads
+    python benchmarks/run.py --processes 4        four copies of each side at once, a thread each
     python benchmarks/run.py --quick              a look: two short rounds, nothing written
 
 Without PyTorch, minidl is timed alone.
@@ -11,18 +14,27 @@ Without PyTorch, minidl is timed alone.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import machine
 from cases import Layer
-from side_by_side import TOLERANCE, Pace, Refused, largest_difference, race
-from sides import CASES, WHO, Apart, Here, torch_is_installed
+from side_by_side import (
+    TOLERANCE,
+    Pace,
+    Refused,
+    distance_to_pytorch,
+    largest_difference,
+    quickest,
+    race,
+)
+from sides import CASES, CODES, Apart, Crowd, Here, Side, code_in_use, parties, torch_is_installed
 from steps import Step
 
 from minidl.compute import threads
@@ -30,7 +42,8 @@ from minidl.compute import threads
 BUSY = 0.1
 """Cores that other programs may use during a case before its line is marked."""
 
-RESULTS = Path(__file__).resolve().parent / "results"
+Place = Callable[..., Side]
+"""Prepares a side: ``Here``, ``Apart``, or copies of it."""
 
 
 def arguments() -> argparse.Namespace:
@@ -38,24 +51,86 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", default=["*"],
                         help='names of cases, or patterns such as "conv*"')
-    parser.add_argument("--repeats", type=int, metavar="N", help="rounds per case (default 11)")
-    parser.add_argument("--json", type=Path, metavar="PATH",
-                        help="where to write (default: benchmarks/results/<cpu>-<date>.json)")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
-    parser.add_argument("--apart", action="store_true",
-                        help="each side in a process of its own, malloc as the system has it")
-    parser.add_argument("--quick", action="store_true",
-                        help="two short rounds; written only with --json")
-    asked = parser.parse_args()
-    if asked.repeats is not None and asked.repeats < 1:
-        parser.error("--repeats must be at least 1")
+    asked = add_options(parser).parse_args()
     for pattern in asked.only:
         if not any(fnmatchcase(case.name, pattern) for case in CASES):
             parser.error(f"no case is called {pattern!r}; --list prints the names")
     return asked
 
 
-def measure(case: Layer | Step, pace: Pace, place: type[Here] | type[Apart]) -> dict[str, Any]:
+def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options that say how to measure, and return the parser."""
+    parser.add_argument("--repeats", type=positive, metavar="N",
+                        help="rounds per case (default 11)")
+    parser.add_argument("--json", type=Path, metavar="PATH",
+                        help="where to write (default: a new file in benchmarks/results/)")
+    parser.add_argument("--code", choices=CODES, default="default",
+                        help="what fills minidl's arrays (default: native code if there is a "
+                             "compiler, else NumPy)")
+    threads_or_copies = parser.add_mutually_exclusive_group()
+    threads_or_copies.add_argument("--threads", type=positive, metavar="N",
+                                   help="of each side (default: MINIDL_THREADS, or the cores)")
+    threads_or_copies.add_argument("--processes", type=positive, metavar="N",
+                                   help="copies of each side that run at once, each on one thread")
+    parser.add_argument("--apart", action="store_true",
+                        help="each side in a process of its own, malloc as the system has it")
+    parser.add_argument("--quick", action="store_true",
+                        help="two short rounds; written only with --json")
+    return parser
+
+
+def positive(text: str) -> int:
+    """Read a number that must be at least 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def pace_of(asked: argparse.Namespace) -> Pace:
+    """The lengths of a race that were asked for."""
+    return Pace(asked.repeats or 2, 0.02, 0.02) if asked.quick else Pace(asked.repeats or 11)
+
+
+def place_of(asked: argparse.Namespace) -> Place:
+    """Where the sides lie: here, apart, or apart in copies."""
+    if asked.processes:
+        return partial(Crowd, copies=asked.processes)
+    return Apart if asked.apart else Here
+
+
+def conditions(asked: argparse.Namespace, pace: Pace) -> dict[str, Any]:
+    """Set threads and memory as asked for; print how it is measured, and return it."""
+    if asked.threads or asked.processes:
+        machine.use_threads(asked.threads or 1)
+    if not torch_is_installed():
+        print("PyTorch is not installed: minidl is timed alone, and its results are not checked.")
+    alone = not (asked.apart or asked.processes)
+    kept = alone and machine.keep_memory()
+    apart = f"{asked.processes} of each side at once" if asked.processes else "two processes"
+    print(f"{threads.count()} threads, float32, {pace.rounds} rounds of minidl, torch, torch, "
+          f"minidl, {'one process' if alone else apart}{', freed memory kept' if kept else ''}")
+    return {
+        "threads": threads.count(),
+        "processes": 1 if alone else 2,
+        "copies": asked.processes or 1,
+        "code": asked.code,
+        "memory_kept": kept,
+        "rounds": pace.rounds,
+        "tolerance": TOLERANCE,
+    }
+
+
+def undisturbed(entries: list[dict[str, Any]], asked: argparse.Namespace) -> bool:
+    """Tell whether the machine was quiet, or a file was named that is to be written anyway."""
+    if asked.json or all(entry["other_programs"] <= BUSY for entry in entries):
+        return True
+    print("\nOther programs were running: these ratios mean little. Nothing is written.")
+    return False
+
+
+def measure(case: Layer | Step, pace: Pace, place: Place, code: str) -> dict[str, Any]:
     """Check and time one case; return the entry for the JSON file.
 
     Raises
@@ -64,11 +139,20 @@ def measure(case: Layer | Step, pace: Pace, place: type[Here] | type[Apart]) -> 
         If the two sides do not compute the same.
     """
     start, before = perf_counter(), machine.busy_seconds()
-    sides = [place(who, case) for who in (WHO if torch_is_installed() else WHO[:1])]
-    mine, theirs = sides[0], sides[1] if len(sides) == 2 else None
+    who = parties(case, code)
+    sides: list[Side] = []
     try:
-        difference = largest_difference(mine.results(), theirs.results()) if theirs else None
-        timing = race(mine, theirs, pace)
+        sides = [place(each, case) for each in who]
+        mine, *rivals = sides
+        difference, theirs = None, []
+        if rivals and isinstance(case, Step):
+            difference, theirs = distance_to_pytorch(mine, rivals)
+        elif rivals:
+            results = mine.results()
+            difference = max(largest_difference(results, rival.results()) for rival in rivals)
+        filled = mine.filled_by()
+        best, layouts_ms = quickest(rivals, pace) if len(rivals) > 1 else (0, [])
+        timing = race(mine, rivals[best] if rivals else None, pace)
     finally:
         for side in sides:
             side.close()
@@ -81,13 +165,23 @@ def measure(case: Layer | Step, pace: Pace, place: type[Here] | type[Apart]) -> 
         "layout": case.layout,
         "rounds": pace.rounds,
         "threads": threads.count(),
+        "code": code_in_use(code),
+        "native_calls": len(filled["native"]),
+        "left_to_numpy": filled["numpy"],
         "minidl_ms": mine_ms,
         "torch_ms": theirs_ms,
-        "ratio": timing.ratio() if theirs else None,
+        "torch_layout": case.layouts[best] if rivals else None,
+        "torch_layouts_ms": dict(zip(case.layouts, layouts_ms, strict=False)),
+        "ratio": timing.ratio() if rivals else None,
         "predicted": case.predicted,
         "largest_difference": difference,
+        "torch_to_float64": dict(zip(case.layouts, theirs, strict=False)),
         "other_programs": ((after[0] - before[0]) - (after[1] - before[1])) / passed,
     }
+
+
+HEADER = (f"{'case':<26}{'code':<14}{'minidl ms':>10}{'torch ms':>10} {'layout':<13}{'ratio':>6}"
+          f"{'quartiles':>15}{'predicted':>11}")
 
 
 def row(entry: dict[str, Any]) -> str:
@@ -98,24 +192,16 @@ def row(entry: dict[str, Any]) -> str:
     else:
         torch, middle = f"{entry['torch_ms']:.3f}", f"{ratio['median']:.2f}"
         span = f"{ratio['lower_quartile']:.2f} .. {ratio['upper_quartile']:.2f}"
-    line = (f"{entry['name']:<24}{entry['minidl_ms']:>11.3f}{torch:>11}{middle:>8}{span:>17}"
-            f"{entry['predicted']:>11.2f}")
+    line = (f"{entry['name']:<26}{_code(entry):<14}{entry['minidl_ms']:>10.3f}{torch:>10} "
+            f"{entry['torch_layout'] or '-':<13}{middle:>6}{span:>15}{entry['predicted']:>11.2f}")
     others = entry["other_programs"]
     return f"{line}  other programs used {others:.1f} cores" if others > BUSY else line
 
 
-def disturbed(entries: list[dict[str, Any]]) -> bool:
-    """Tell whether other programs used the machine meanwhile."""
-    return any(entry["other_programs"] > BUSY for entry in entries)
-
-
-def free_path(facts: dict[str, Any], date: str) -> Path:
-    """A file name of its own for this run: earlier results stay."""
-    stem = f"{machine.slug(facts['machine']['cpu'])}-{date[:10]}"
-    path, number = RESULTS / f"{stem}.json", 2
-    while path.exists():
-        path, number = RESULTS / f"{stem}-{number}.json", number + 1
-    return path
+def _code(entry: dict[str, Any]) -> str:
+    """The code that ran, and how many of the hand-written functions native code computed."""
+    calls = entry["native_calls"] + len(entry["left_to_numpy"])
+    return f"{entry['code']} {entry['native_calls']}/{calls}" if calls else entry["code"]
 
 
 def main() -> int:
@@ -125,46 +211,25 @@ def main() -> int:
     if asked.list:
         print(*(case.name for case in chosen), sep="\n")
         return 0
-    pace = Pace(asked.repeats or 2, 0.02, 0.02) if asked.quick else Pace(asked.repeats or 11)
-    place = Apart if asked.apart else Here
-    count = threads.count()
-    if not torch_is_installed():
-        print("PyTorch is not installed: minidl is timed alone, and its results are not checked.")
-    kept = not asked.apart and machine.keep_memory()
-    print(f"{count} threads, float32, {pace.rounds} rounds of minidl, torch, torch, minidl, "
-          f"{'two processes' if asked.apart else 'one process'}"
-          f"{', freed memory kept' if kept else ''}\n")
-    print(f"{'case':<24}{'minidl ms':>11}{'torch ms':>11}{'ratio':>8}{'quartiles':>17}"
-          f"{'predicted':>11}")
+    pace, place = pace_of(asked), place_of(asked)
+    facts = conditions(asked, pace)
+    print(f"\n{HEADER}")
     date = datetime.now(UTC).isoformat(timespec="seconds")
     entries, refused = [], []
     for case in chosen:
         try:
-            entries.append(measure(case, pace, place))
+            entries.append(measure(case, pace, place, asked.code))
             print(row(entries[-1]), flush=True)
         except Refused as reason:
             refused.append({"name": case.name, "reason": str(reason)})
-            print(f"{case.name:<24} refused: {reason}", flush=True)
-    if disturbed(entries) and not asked.json:
-        print("\nOther programs were running: these ratios mean little. Nothing is written.")
+            print(f"{case.name:<26}refused: {reason}", flush=True)
+    if not undisturbed(entries, asked):
         return 1
     if asked.json or not asked.quick:
-        facts = machine.facts()
-        path = asked.json or free_path(facts, date)
-        report = {
-            "date": date,
-            **facts,
-            "threads": count,
-            "processes": 1 + asked.apart,
-            "memory_kept": kept,
-            "rounds": pace.rounds,
-            "tolerance": TOLERANCE,
-            "cases": entries,
-            "refused": refused,
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"\nwritten to {path}")
+        kind = "" if asked.code == "default" else f"{asked.code}-"
+        machine.write(asked.json or machine.result_path(kind, date), {
+            "date": date, **machine.facts(), **facts, "cases": entries, "refused": refused,
+        })
     return 1 if refused else 0
 
 

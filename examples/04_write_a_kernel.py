@@ -9,18 +9,24 @@ much. This script runs the kernels of examples/transpose.cu on the CPU, with eve
     tiled     turns a tile in shared memory: sectors are ideal now, but all 32 lanes hit one bank
     padded    one unused word a row: no two lanes meet in a bank
 
+A kernel whose threads never meet is also compiled as the CPU's own code, where there is a compiler:
+the naive one is timed so, beside NumPy's copy of the turned matrix.
+
 Change transpose.cu and run this again: it is the quickest way to learn what a change does.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from minidl.cuda import native
 from minidl.cuda.emulator.trace import Trace, tracing
-from minidl.cuda.launch import launch
+from minidl.cuda.launch import executing, launch
 from minidl.cuda.source import Kernel, kernels_of
 from minidl.lecture.flags import arguments
 from minidl.lecture.runs import write_metrics
@@ -51,6 +57,19 @@ def costs(trace: Trace) -> dict[str, float]:
         requests = sum(t.requests for t in rows)
         found[f"{space} {access}"] = sum(t.moved for t in rows) / requests if requests else 0.0
     return found
+
+
+def natively(kernel: Kernel, x: np.ndarray) -> dict[str, float]:
+    """Milliseconds of a kernel as the CPU's own code, and of NumPy's copy; medians."""
+    times: dict[str, list[float]] = {"native": [], "numpy": []}
+    with executing(native.run):
+        for _ in range(31):
+            for name, run in (("native", lambda: turn(kernel, x)), ("numpy", x.T.copy)):
+                start = perf_counter()
+                y = run()
+                times[name].append(1e3 * (perf_counter() - start))
+                np.testing.assert_array_equal(y, x.T)
+    return {f"{name} ms": median(found) for name, found in times.items()}
 
 
 def draw_banks(path: Path) -> bool:
@@ -100,6 +119,11 @@ def main() -> None:
     print(f"{h} x {w} floats, every access counted on the CPU. Per request of a warp:\n")
     print(table(["", "sectors read", "sectors written", "turns to store", "turns to load"], rows))
     print("\nA request for 32 neighbouring floats takes 4 sectors; for words in 32 banks, 1 turn.")
+    if not native.why_not():
+        kernel = kernels_of(SOURCE)["transpose_naive"]
+        metrics["natively"] = natively(kernel, np.tile(x, (4, 4)))
+        print("\ntranspose_naive as the CPU's own code: {native ms:.2f} ms for 16 times as many "
+              "floats; NumPy's copy: {numpy ms:.2f} ms.".format(**metrics["natively"]))
     if draw_banks(args.out / "banks.png"):
         print(f"Drawn: {args.out / 'banks.png'}")
     print(f"Saved {write_metrics(args.out, metrics)}")

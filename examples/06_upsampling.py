@@ -27,6 +27,7 @@ Writes tables, metrics.json and three pictures.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from minidl.lecture.flags import add_device_argument, arguments
 from minidl.lecture.runs import write_metrics
 from minidl.lecture.text_table import table
 from minidl.optim import LBFGS
+from minidl.train.progress import Progress
 
 PAGODA = slice(20, 240), slice(70, 350)
 """Rows and columns of the photograph that are enlarged, and that no convolution learns from."""
@@ -136,9 +138,14 @@ def fit(model: Enlarger, image: Tensor, steps: int) -> None:
         optimizer.zero_grad()
         error = F.mse_loss(model(*small), image)
         error.backward()
+        evaluations.append(error.item())
+        progress.step(len(evaluations), evaluations[-1])
         return error
 
-    optimizer.step(loss)
+    evaluations: list[float] = []
+    with closing(Progress(1, shown=True)) as progress:
+        progress.begin("L-BFGS, losses computed", 0, None)
+        optimizer.step(loss)
 
 
 def nyquist_share(y: Tensor) -> float:

@@ -126,6 +126,7 @@ class Setting(NamedTuple):
 def tiny(args: argparse.Namespace) -> Setting:
     """Generated streets; the two seeds of the sets are shared by no other run."""
     train, test, steps = (8, 3, 2) if args.dry_run else (300, 50, 600)
+    print(f"Drawing {train + test} street scenes.")
     return Setting(
         small_net, adam, street_scenes(train, seed=2 * args.seed),
         street_scenes(test, seed=2 * args.seed + 1), 4, steps, tolerance=1.0,
@@ -207,7 +208,7 @@ def trained(
     if args.preset == "paper":
         kept = {"out": args.out / upsampling, "resume": args.resume, "checkpoint_every": 1000}
     fit(net, loader, optimiser, partial(loss_of, weights=weights), epochs=epochs,
-        schedule=schedule, progress=args.preset == "paper", **kept)
+        schedule=schedule, **kept)
     recompute_statistics(net, (images for images, _ in loader))
     return net.eval()
 

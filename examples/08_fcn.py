@@ -167,8 +167,7 @@ def classifier(scenes: ArrayDataset, size: Size, args: Any) -> VGG:
         return F.cross_entropy(net(normalise(batch[0])), batch[1])
 
     optimizer = Adam(net.parameters(), lr=2e-3)
-    fit(net, loader, optimizer, loss, epochs=1, progress=False,
-        schedule=CosineAnnealingLR(optimizer, len(loader)))
+    fit(net, loader, optimizer, loss, epochs=1, schedule=CosineAnnealingLR(optimizer, len(loader)))
     return net.eval()
 
 
@@ -280,7 +279,7 @@ def stage(net: FCN, scenes: ArrayDataset, number: int, size: Size, args: Any) ->
     def loss(net: FCN, batch: tuple[Tensor, Tensor]) -> Tensor:
         return pixel_cross_entropy(net(normalise(batch[0])), batch[1])
 
-    fit(net, loader, optimizer, loss, epochs=size.epochs, progress=False)
+    fit(net, loader, optimizer, loss, epochs=size.epochs)
     return net.eval()
 
 
@@ -441,6 +440,7 @@ def tiny(args: Any) -> dict[str, Any]:
     """Minutes on generated street scenes."""
     size = DRY if args.dry_run else FULL
     # Three seeds for three sets, none of them shared by another run's sets.
+    print(f"Drawing {size.scenes + size.test} street scenes.")
     learnt = street_scenes(size.scenes, (HEIGHT, BREADTH), 3 * args.seed)
     held_out = street_scenes(size.test, (HEIGHT, BREADTH), 3 * args.seed + 1)
     images, labels = held_out.arrays

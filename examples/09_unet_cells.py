@@ -124,6 +124,7 @@ DRY = Size(annotated=2, bends=1, epochs=1, test=2, large=(104, 200))
 
 def drawn(count: int, size: int | tuple[int, int], seed: int) -> Cells:
     """Crowded cells, from a seed."""
+    print(f"Drawing {count} pictures of cells.")
     images, _, instances = cell_images(count, size, seed, crowding=CROWDING).arrays
     return Cells(images, instances)
 
@@ -167,7 +168,7 @@ def trained(dataset: ArrayDataset, skips: bool, weighted: bool, epochs: int, arg
         return weighted_loss(net, batch if weighted else batch[:2])
 
     loader = DataLoader(dataset, 2, shuffle=True, seed=args.seed, device=args.device)
-    fit(net, loader, Adam(net.parameters(), lr=1e-3), loss, epochs=epochs, progress=False)
+    fit(net, loader, Adam(net.parameters(), lr=1e-3), loss, epochs=epochs)
     return net.eval()
 
 

@@ -147,8 +147,7 @@ class Scenes(Dataset):
     def __init__(self, count: int, size: tuple[int, int], seed: int):
         self.images, labels = street_scenes(count, size, seed).arrays
         new = np.zeros(len(CAMVID), np.int64)
-        for name, label in OBJECTS.items():
-            new[CAMVID.names.index(name)] = label
+        new[[CAMVID.names.index(name) for name in OBJECTS]] = [*OBJECTS.values()]
         self.labels = new[labels]
 
     def __len__(self) -> int:
@@ -165,8 +164,8 @@ def taught(
     order = np.random.default_rng([args.seed, crops.stage]).integers(len(crops), size=steps * batch)
     loader = DataLoader(Subset(crops, order), batch, seed=args.seed, device=args.device)
     optimizer = Adam(net.parameters(), lr=lr)
-    fit(net.train(), loader, optimizer, loss, epochs=1, progress=False,
-        schedule=StepLR(optimizer, max(1, steps * 3 // 4), 0.2))
+    later = StepLR(optimizer, max(1, steps * 3 // 4), 0.2)
+    fit(net.train(), loader, optimizer, loss, epochs=1, schedule=later)
     return net.eval()
 
 
@@ -331,8 +330,9 @@ def examine(vgg: VGG, images: np.ndarray, layers: tuple[str, ...], units: int, d
 def tiny(args: Any) -> dict[str, Any]:
     """Everything on street scenes."""
     setting = DRY if args.dry_run else FULL
-    train, test = (Scenes(n, setting.scene, args.seed + s)
-                   for n, s in ((setting.train, 0), (setting.test, 1000)))
+    print(f"Drawing {setting.train + setting.test} street scenes.")
+    train = Scenes(setting.train, setting.scene, args.seed)
+    test = Scenes(setting.test, setting.scene, args.seed + 1000)
     known, found = (object_boxes(scenes, len(STREET), LEAST) for scenes in (train, test))
     empty = [empty_boxes(s.labels, len(f) // 5, args.seed)
              for s, f in ((train, known), (test, found))]

@@ -163,7 +163,7 @@ def pretrained(images: np.ndarray, seed: int, steps: int, args: Any) -> Autoenco
 
     optimizer = Adam(model.parameters(), lr=3e-3)
     fit(model, Batches((images,), steps, seed, args.device), optimizer, loss, epochs=1,
-        schedule=PolynomialLR(optimizer, steps), progress=False)
+        schedule=PolynomialLR(optimizer, steps))
     return model.eval()
 
 
@@ -287,11 +287,12 @@ def study(pool: Slices, validation: Slices, test: Slices, size: Size, args: Any
     found: dict[str, Any] = {"accuracy": {}, "recalls": {}, "chosen": {}}
     for name, method in methods.items():
         # A draw of labels of its own, the one after the last, and no test slice.
-        chosen = {
-            n: max(settings[name],
-                   key=lambda s: method(s, labelled(size.seeds, n), validation, size.seeds).mean())
-            for n in size.chosen_at
-        }
+        chosen = {}
+        for n in size.chosen_at:
+            given = labelled(size.seeds, n)
+            chosen[n] = max(settings[name],
+                            key=lambda s: method(s, given, validation, size.seeds).mean())
+            print(f"{name}, {n} labels: chose {chosen[n]:g}")
         found["chosen"][name] = {str(n): s for n, s in chosen.items()}
         found["accuracy"][name], found["recalls"][name] = {}, {}
         for count in size.counts:
@@ -300,6 +301,7 @@ def study(pool: Slices, validation: Slices, test: Slices, size: Size, args: Any
                              for k in range(size.seeds)])
             found["accuracy"][name][str(count)] = told.mean(1).tolist()
             found["recalls"][name][str(count)] = told.mean(0).tolist()
+            print(f"{name}, {count} labels: accuracy {100 * told.mean():.1f} %")
     found["gain"] = gains(found["accuracy"])
     return found, models[0]
 
@@ -420,6 +422,7 @@ def tiny(args: Any) -> dict[str, Any]:
     """The study on generated slices, its tables and pictures."""
     size = DRY if args.dry_run else FULL
     counts = (size.unlabelled, size.validation, size.test)
+    print(f"Drawing {sum(counts)} slices.")
     drawn = [ct_slices(n, IMAGE[1], 3 * args.seed + k).arrays for k, n in enumerate(counts)]
     middle, spread = drawn[0][0].mean(), drawn[0][0].std()
     pool, validation, test = (Slices((x - middle) / spread, y) for x, y in drawn)

@@ -168,7 +168,7 @@ def learn(
     """All examples once, in their order; the rate falls to a tenth at these shares of the steps."""
     loader = DataLoader(dataset, BATCH, device=args.device)
     schedule = MultiStepLR(optimizer, [int(share * len(loader)) for share in drops])
-    fit(net, loader, optimizer, loss, epochs=1, schedule=schedule, progress=False, **more)
+    fit(net, loader, optimizer, loss, epochs=1, schedule=schedule, **more)
     net.eval()
 
 

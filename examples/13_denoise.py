@@ -185,7 +185,7 @@ def learnt(
     loader = DataLoader(dataset, batch, seed=args.seed, device=args.device)
     optimizer = Adam(net.parameters(), lr=RATE)
     curve = {0: watch(net)}
-    fit(net, loader, optimizer, loss, epochs=1, progress=False, every=every,
+    fit(net, loader, optimizer, loss, epochs=1, every=every,
         schedule=LinearLR(optimizer, 1.0, 0.01, len(loader)),
         callbacks=[lambda row: curve.update({row["step"]: watch(net)})])
     return net.eval(), sorted(curve.items())

@@ -173,7 +173,7 @@ def learned(pairs: StereoScenes, derivative: str, size: Size, args: Any) -> tupl
             left, right = (net.seen(x, level) for x in batch)
             return energy(left, right, net(batch[0], level), derivative)
 
-        history = fit(net, loader, optimizer, loss, epochs=epochs, progress=False,
+        history = fit(net, loader, optimizer, loss, epochs=epochs,
                       schedule=MultiStepLR(optimizer, [late], 0.25))
         losses.append([row["loss"] for row in history])
     return net.eval(), losses
@@ -425,6 +425,7 @@ def main() -> None:
         return
     size = DRY if args.dry_run else FULL
     # Two seeds for two sets, none of them shared by another run's sets.
+    print(f"Drawing {size.pairs + size.test} stereo pairs.")
     learnt = stereo_scenes(size.pairs, seed=2 * args.seed)
     held_out = stereo_scenes(size.test, seed=2 * args.seed + 1)
     maps, losses = baselines(learnt, held_out), {}

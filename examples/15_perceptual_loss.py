@@ -250,7 +250,7 @@ def reconstructed(features: Features, recipe: Recipe, picture: np.ndarray, name:
         picture, [picture] if recipe.style else [], features, recipe, steps=size.steps, every=10,
         noise=0.2 if recipe.style else 0.02, seed=args.seed,
         checkpoint=args.out / f"{name}.safetensors" if long else None,
-        resume=args.resume, progress=long,
+        resume=args.resume,
     )
     return made.picture, made.losses[-1]["total"] / 100
 

@@ -203,7 +203,7 @@ def results(args: Any, size: Size, content: np.ndarray, style: np.ndarray) -> di
     ):
         features = network(args, pooling, size.width, args.seed)
         made[name] = stylise(content, style, features, recipe, start=start, steps=size.steps,
-                             every=size.steps, seed=args.seed, progress=False).picture
+                             every=size.steps, seed=args.seed).picture
     return made
 
 
@@ -216,7 +216,7 @@ def sheet(args: Any, size: Size, content: np.ndarray, style: np.ndarray) -> list
         for styled in SHEET["style"]:
             recipe = recipe_for(args).scaled(kept, styled)
             made = stylise(content, style, features, recipe, steps=size.sheet, every=size.sheet,
-                           seed=args.seed, progress=False).picture
+                           seed=args.seed).picture
             losses = dict(zip(("content_loss", "style_loss"), judge(made), strict=True))
             found.append({"content": kept, "style": styled, "picture": made, **losses})
     return found
@@ -239,8 +239,7 @@ def race(args: Any, size: Size, content: np.ndarray, style: np.ndarray) -> dict[
             curve.append((asked, time.perf_counter() - begin, losses["total"]))  # noqa: B023
 
         stylise(content, style, features, recipe_for(args), optimizer=optimizer, lr=rate,
-                steps=size.race, every=max(size.race // 30, 1), seed=args.seed, watcher=watch,
-                progress=False)
+                steps=size.race, every=max(size.race // 30, 1), seed=args.seed, watcher=watch)
         found[name] = {"evaluations": [c[0] for c in curve], "seconds": [c[1] for c in curve],
                        "loss": [c[2] for c in curve]}
     return found

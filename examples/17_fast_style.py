@@ -146,7 +146,7 @@ class Judge(NamedTuple):
     def gatys(self, content: np.ndarray, steps: int, every: int, watch: Any = None) -> None:
         """Optimise one picture, from noise, under the eyes of ``watch``."""
         gatys.stylise(content, self.style, self.features, self.recipe, steps=steps, every=every,
-                      watcher=watch, progress=False)
+                      watcher=watch, progress=watch is not None)
 
     def losses(self, pictures: Pictures, contents: Pictures) -> list[dict[str, float]]:
         """Of finished pictures, clipped to what can be shown."""
@@ -230,7 +230,7 @@ def trained(build: Callable[[], Net], dataset: ArrayDataset, judge: Judge, size:
         rounds = shuffled_rounds(dataset, steps * BATCH, args.seed)
         loader = DataLoader(rounds, BATCH, seed=args.seed, device=args.device)
         optimizer = Adam([{"params": g["params"], "lr": g["factor"] * rate} for g in groups])
-        fit(net, loader, optimizer, loss, epochs=1, progress=False,
+        fit(net, loader, optimizer, loss, epochs=1,
             schedule=CosineAnnealingLR(optimizer, steps))
     return net.eval()
 

@@ -198,7 +198,7 @@ def trained(chairs: Split, name: str, size: Size, args: Any) -> TwoStreams:
                         device=args.device)
     epochs = max(round(size.steps[name] / len(loader)), 1)
     optimizer = Adam(net.parameters(), lr=RATE)
-    fit(net, loader, optimizer, chair_loss, epochs=epochs, progress=False,
+    fit(net, loader, optimizer, chair_loss, epochs=epochs,
         schedule=CosineAnnealingLR(optimizer, epochs * len(loader)))
     return net.eval()
 

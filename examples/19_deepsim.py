@@ -138,6 +138,7 @@ class Chairs(NamedTuple):
 
 def drawn(first: int, count: int, seed: int) -> Chairs:
     """Chairs ``first`` to ``first + count``, each from 32 sides."""
+    print(f"Drawing {32 * (first + count)} pictures of chairs.")
     images, _, chair, _ = chair_images(first + count, 32, seed, AZIMUTHS).arrays
     rows = chair >= first
     return Chairs(images[rows], chair[rows], chair[rows] % STYLES)
@@ -153,7 +154,7 @@ def classifier(images: np.ndarray, labels: np.ndarray, seed: int, epochs: int, d
     loader = DataLoader(ArrayDataset(images, labels), 32, True, True, seed=seed, device=device)
     fit(net, loader, Adam(net.parameters(), lr=2e-3),
         lambda net, batch: F.cross_entropy(net(seen(batch[0])), batch[1]),
-        epochs=epochs, progress=False)
+        epochs=epochs)
     return net.eval()
 
 
@@ -312,7 +313,7 @@ def trained(kind: str, weights: Weights, images: np.ndarray, compare: Any, epoch
     turns = Turns(opponents, FIRST_RATE if start is None else RATE, CRITIC_RATE)
     trainer = Trainer(draw, compare, turns, weights)
     loader = DataLoader(ArrayDataset(images), BATCH, True, True, seed=args.seed, device=args.device)
-    fit(opponents, loader, turns, trainer.loss, epochs=epochs, progress=False,
+    fit(opponents, loader, turns, trainer.loss, epochs=epochs,
         schedule=CosineAnnealingLR(cast(Any, turns), epochs * len(loader)))
     return net.eval(), turns
 

@@ -137,6 +137,7 @@ def drawn(count: int, seed: int) -> Streets:
     They are drawn SHRINK times as large and shrunk, which leaves little of the camera's noise. No
     layout tells how bright the day was; each image's mean colour becomes GREY.
     """
+    print(f"Drawing {count} street scenes.")
     large, fine = street_scenes(count, (SHRINK * HEIGHT, SHRINK * WIDTH), seed).arrays
     images = large.reshape(count, 3, HEIGHT, SHRINK, WIDTH, SHRINK).mean((3, 5))
     labels = np.ascontiguousarray(fine[:, SHRINK // 2 :: SHRINK, SHRINK // 2 :: SHRINK])
@@ -207,7 +208,7 @@ def learn(net: nn.Module, streets: Streets, loss: Loss, epochs: int, batch: int,
     loader = DataLoader(ArrayDataset(*streets), batch, shuffle=True, drop_last=True,
                         seed=args.seed, device=args.device)
     optimizer = Adam([p for p in net.parameters() if p.requires_grad], RATE)
-    fit(net, loader, optimizer, loss, epochs=epochs, progress=False,
+    fit(net, loader, optimizer, loss, epochs=epochs,
         schedule=CosineAnnealingLR(optimizer, epochs * len(loader)), **more)
     net.eval()
 

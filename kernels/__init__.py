@@ -4,15 +4,19 @@ On CuPy arrays by the GPU, on NumPy arrays by the emulator (``use_kernels("emula
 read a kernel is said in README.md.
 """
 
+from minidl.kernels.activation import rectify, rectify_adjoint
+from minidl.kernels.bias import add_bias, channel_sums
 from minidl.kernels.conv import conv2d_w, conv2d_x, conv2d_y
 from minidl.kernels.gram import gram_a, gram_b, gram_y
 from minidl.kernels.grid_sample import grid_sample_image, grid_sample_weight, grid_sample_y
 from minidl.kernels.norm import normalize, normalize_adjoint
+from minidl.kernels.optimizer import adam, momentum
 from minidl.kernels.pool import max_pool2d_index, pick_windows, put_windows
 from minidl.kernels.resample import resample
 
 __all__ = [
-    "conv2d_w", "conv2d_x", "conv2d_y", "gram_a", "gram_b", "gram_y", "grid_sample_image",
-    "grid_sample_weight", "grid_sample_y", "max_pool2d_index", "normalize", "normalize_adjoint",
-    "pick_windows", "put_windows", "resample",
+    "adam", "add_bias", "channel_sums", "conv2d_w", "conv2d_x", "conv2d_y", "gram_a", "gram_b",
+    "gram_y", "grid_sample_image", "grid_sample_weight", "grid_sample_y", "max_pool2d_index",
+    "momentum", "normalize", "normalize_adjoint", "pick_windows", "put_windows", "rectify",
+    "rectify_adjoint", "resample",
 ]

@@ -22,67 +22,40 @@
 // P' is made from y as P is from x. With a stride, the pixels of one phase (h mod stride, w mod stride) meet
 // always the same taps, at windows that step by one. So the rows are split by phase, a block works in one of
 // them, and taps that cannot hit are not in its sum: no zeros are inserted, none are multiplied.
-// From v2 on, a rung is written once, for any such product. A corner is two structs that fetch from its
+// From v4 on, a rung is written once, for any such product. A corner is two structs that fetch from its
 // matrices ("Matrices"), and the kernels at the end only put the two together.
 //
 // Corner w has a long sum and a small result: its sum is cut into slices, one block each, whose partial
 // results conv2d_w_add_slices adds up in order. No rung uses atomics: all results are the same on each run.
 //
 // Few channels: taps and channels are counted by one index, so 3 channels and 3 x 3 taps are a sum of 27,
-// or 27 rows of corner w, not 9 times 3 of 16. For up to 16 columns (an image as the output, say), v3 to v7
+// or 27 rows of corner w, not 9 times 3 of 16. For up to 16 columns (an image as the output, say), v5 to v9
 // use tiles 16 columns wide instead of 64. One column a group (depthwise) is left to v1 in corners y and x.
 //
-// Numbers: v1 to v4 multiply and add in `real`. v5 rounds what it reads to TF32, 11 bits, so the largest
-// floats to infinity. In v6 and v7 a product is off by up to about 2^-20 of it, where float32 rounds by
+// Numbers: v1 to v6 multiply and add in `real`. v7 rounds what it reads to TF32, 11 bits, so the largest
+// floats to infinity. In v8 and v9 a product is off by up to about 2^-20 of it, where float32 rounds by
 // 2^-24; over long sums, where float32's own roundings add up, they are no worse (see WarpTile). Infinities
-// and NaNs come out as in float32 arithmetic, but where padding meets an infinity: v1, v6 and v7 leave
-// padding out of the sum, v2 to v5 multiply by zero, and 0 * inf is NaN.
+// and NaNs come out as in float32 arithmetic, but where padding meets an infinity: v1, v8 and v9 leave
+// padding out of the sum, v4 to v7 multiply by zero, and 0 * inf is NaN.
 //
 // rung                     idea it adds                                            measured
 // v1_naive                 the formula, one thread per output                      not yet
-// v2_shared_tile           16 x 16 outputs share what they load                    not yet
-// v3_register_tile         8 x 4 outputs per thread, kept in registers             not yet
-// v4_vectorised            16 bytes per load                                       not yet
-// v5_tf32                  tensor cores, inputs rounded to TF32                    not yet
-// v6_tf32x3                three TF32 products make one, near float32's exactness  not yet
-// v7_tf32x3_async          copies for two steps ahead go on during the products    not yet
+// v4_shared_tile           16 x 16 outputs share what they load                    not yet
+// v5_register_tile         8 x 4 outputs per thread, kept in registers             not yet
+// v6_vectorised            16 bytes per load                                       not yet
+// v7_tf32                  tensor cores, inputs rounded to TF32                    not yet
+// v8_tf32x3                three TF32 products make one, near float32's exactness  not yet
+// v9_tf32x3_async          copies for two steps ahead go on during the products    not yet
 #include "async.cuh"
+#include "axes.cuh"
 #include "minidl.cuh"
 #include "mma.cuh"
 #include "windows.cuh"
 
 constexpr int THREADS = 256;               // of a block, in all rungs
 constexpr int DEPTH = 16;                  // steps of the sum that a block loads at a time
-constexpr int ROWS = 128;                  // of a block's tile of results, from v3 on; its columns:
+constexpr int ROWS = 128;                  // of a block's tile of results, from v5 on; its columns:
 constexpr int WIDE = 64, NARROW = 16;      // NARROW where that is all there are
-
-// ---------------------------------------------------------------------------------------------- Geometry
-
-// Along one axis, tap m of the r-th row's pixel reads   start + r * stride + m * step   of the source.
-struct Axis {
-    int rows, taps, size;     // pixels to compute; taps that may hit; pixels of the source
-    int start, stride, step;
-    int first_pixel, pixel_step;  // the r-th pixel lies at first_pixel + r * pixel_step of the result
-    int first_tap, tap_step;      // tap m is tap first_tap + m * tap_step of the window
-};
-
-__device__ inline Axis axis_y(int I, int K, int H, int stride, int padding, int dilation) {
-    return {I, K, H, -padding, stride, dilation, 0, 1, 0, 1};
-}
-
-// Pixel h = phase + r * stride meets the taps k with   (h + padding - k * dilation) mod stride = 0,
-// each at window i = (h + padding - k * dilation) / stride. If k is one, the next is a fixed step on.
-__device__ inline Axis axis_x(int H, int K, int I, int stride, int padding, int dilation, int phase) {
-    const int rows = ceil_div(H - phase, stride), shift = phase + padding;
-    int first = 0;
-    while (first < K && (shift - first * dilation) % stride != 0) first++;
-    if (first == K) return {rows, 1, I, -rows, 1, 0, phase, stride, 0, 1};  // none hits: one, always outside
-    int next = first + 1;
-    while (next < K && (shift - next * dilation) % stride != 0) next++;
-    const int tap_step = next - first, taps = ceil_div(K - first, tap_step);
-    const int start = (shift - first * dilation) / stride, step = tap_step * dilation / stride;
-    return {rows, taps, I, start, 1, -step, phase, stride, first, tap_step};
-}
 
 // ---------------------------------------------------------------------------------------------- Matrices
 //
@@ -339,7 +312,7 @@ struct Loader {
     __device__ Loader(const Matrix& m, int first_outer, int first_step) : matrix(m) {
         const int along = threadIdx.x % LINE * WIDTH;
         int line = threadIdx.x / LINE;
-        // Lines along the sum are 20 words long (v5 on). Two that the same wavefront writes would meet in 4 banks, if
+        // Lines along the sum are 20 words long (v7 on). Two that the same wavefront writes would meet in 4 banks, if
         // they were neighbours; 4 lines apart they are 80 words apart, so in different halves of the banks.
         if (Shape::ALONG_SUM) line = line / 8 * 8 + line % 2 * 4 + line / 2 % 4;
         outer = SUM_FIRST ? line : along;
@@ -384,7 +357,7 @@ struct Loader {
     }
 };
 
-// ------------------------------------------------------------------------------------- v2: a shared tile
+// ------------------------------------------------------------------------------------- v4: a shared tile
 
 // Each element that the block loads is used by 16 threads. Both tiles have lines along the outer index, 18
 // long: a warp that writes along the sum, 16 steps of two rows, uses each bank (18 step + outer) mod 32 once.
@@ -409,7 +382,7 @@ __device__ void shared_tile(const Corner& corner, T* memory) {
         corner.row(first_row + row)[(first_column + column) * corner.column_step()] = sum;
 }
 
-// --------------------------------------------------------------------- v3 and v4: tiles kept in registers
+// --------------------------------------------------------------------- v5 and v6: tiles kept in registers
 
 template <int W, typename T>
 __device__ void read(T* to, const T* from) {
@@ -442,7 +415,7 @@ __device__ void write(const Corner& corner, T* row, int column, const T* values)
 
 // 16 x 16 threads compute ROWS x COLUMNS results. The r-th row of thread t is r / W * 16 W + t W + r mod W: W
 // together, for a read of W at once; neighbouring threads read neighbouring words, so no bank is hit twice.
-// Lines end in 2 words (v3, as in v2) or 4 (v4, so that packs stay aligned; turned packs then write to bank
+// Lines end in 2 words (v5, as in v4) or 4 (v6, so that packs stay aligned; turned packs then write to bank
 // (4 step + outer) mod 32, steps 0, 4, 8, 12, which hits each bank twice).
 template <How HOW, int COLUMNS, class Corner, typename T>
 __device__ void register_tile_of(const Corner& corner, T* memory) {
@@ -495,7 +468,7 @@ __device__ void register_tile(const Corner& corner, T* memory) {
 
 constexpr int REGISTER_TILE = DEPTH * (ROWS + 4 + WIDE + 4);  // elements of shared memory
 
-// ------------------------------------------------------------------------------- v5 to v7: tensor cores
+// ------------------------------------------------------------------------------- v7 to v9: tensor cores
 
 // What one warp computes of the block's tile: SIDE x SIDE results, as fragments of 16 x 8.
 //
@@ -504,7 +477,7 @@ constexpr int REGISTER_TILE = DEPTH * (ROWS + 4 + WIDE + 4);  // elements of sha
 // 20 g mod 32 = 0, 20, 8, 28, 16, 4, 24, 12, four words each; where lines run along the outer index, they
 // are 136, 72 or 24 long, and lane (g, t) reads bank (8 t + g) mod 32, or (24 t + g) mod 32.
 //
-// SPLIT (v6, v7): v = big + small, where big is v rounded to TF32, so that small is exact and at most 2^-11
+// SPLIT (v8, v9): v = big + small, where big is v rounded to TF32, so that small is exact and at most 2^-11
 // of v. Then v v' = small big' + big small' + big big' but for small small', at most 2^-22 of it, and for
 // what the tensor core cuts off small, 2^-21. It also rounds its sums towards zero, which would drift over
 // long ones: so its `part` is added to `sum`, in float32, every 32 steps.
@@ -634,7 +607,7 @@ struct WarpTile {
 };
 
 constexpr int PROMOTE = 32 / DEPTH;                       // tiles between two promotions
-constexpr int STAGES = 3;                                 // tiles in flight (v7)
+constexpr int STAGES = 3;                                 // tiles in flight (v9)
 constexpr int STAGE = (ROWS + WIDE) * (DEPTH + 4);        // floats of shared memory for a pair of tiles
 
 template <How HOW, bool SPLIT, int COLUMNS, class Corner>
@@ -711,7 +684,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_y_v1_naive(
 }
 
 // Changes: a block of 16 x 16 threads shares a tile of P and one of w in shared memory.
-extern "C" __global__ void __launch_bounds__(256) conv2d_y_v2_shared_tile(
+extern "C" __global__ void __launch_bounds__(256) conv2d_y_v4_shared_tile(
     NHWC const real* __restrict__ x, NHWC const real* __restrict__ w, NHWC real* __restrict__ y,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ real memory[2 * Tile<false, 16, 2>::SIZE];
@@ -719,7 +692,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_y_v2_shared_tile(
 }
 
 // Changes: a thread computes 8 x 4 results, and uses each element that it reads 4 or 8 times.
-extern "C" __global__ void __launch_bounds__(256) conv2d_y_v3_register_tile(
+extern "C" __global__ void __launch_bounds__(256) conv2d_y_v5_register_tile(
     NHWC const real* __restrict__ x, NHWC const real* __restrict__ w, NHWC real* __restrict__ y,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ real memory[REGISTER_TILE];
@@ -727,7 +700,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_y_v3_register_tile(
 }
 
 // Changes: 16 bytes per load, along the channels.
-extern "C" __global__ void __launch_bounds__(256) conv2d_y_v4_vectorised(
+extern "C" __global__ void __launch_bounds__(256) conv2d_y_v6_vectorised(
     NHWC const real* __restrict__ x, NHWC const real* __restrict__ w, NHWC real* __restrict__ y,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ real memory[REGISTER_TILE];
@@ -735,7 +708,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_y_v4_vectorised(
 }
 
 // Changes: tensor cores multiply, with inputs rounded to TF32.
-extern "C" __global__ void __launch_bounds__(256) conv2d_y_v5_tf32(
+extern "C" __global__ void __launch_bounds__(256) conv2d_y_v7_tf32(
     NHWC const float* __restrict__ x, NHWC const float* __restrict__ w, NHWC float* __restrict__ y,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ float memory[STAGE];
@@ -743,7 +716,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_y_v5_tf32(
 }
 
 // Changes: three products of TF32 parts, close to float32.
-extern "C" __global__ void __launch_bounds__(256) conv2d_y_v6_tf32x3(
+extern "C" __global__ void __launch_bounds__(256) conv2d_y_v8_tf32x3(
     NHWC const float* __restrict__ x, NHWC const float* __restrict__ w, NHWC float* __restrict__ y,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ float memory[STAGE];
@@ -759,7 +732,7 @@ constexpr int FITTING = 0;
 #endif
 
 // Changes: tiles are copied two steps ahead, while the tensor cores work.
-extern "C" __global__ void __launch_bounds__(256, FITTING) conv2d_y_v7_tf32x3_async(
+extern "C" __global__ void __launch_bounds__(256, FITTING) conv2d_y_v9_tf32x3_async(
     NHWC const float* __restrict__ x, NHWC const float* __restrict__ w, NHWC float* __restrict__ y,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ float memory[STAGES * STAGE];
@@ -792,7 +765,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_x_v1_naive(
 }
 
 // Changes: a block of 16 x 16 threads, in one phase, shares a tile of P' and one of w.
-extern "C" __global__ void __launch_bounds__(256) conv2d_x_v2_shared_tile(
+extern "C" __global__ void __launch_bounds__(256) conv2d_x_v4_shared_tile(
     NHWC const real* __restrict__ w, NHWC const real* __restrict__ y, NHWC real* __restrict__ x,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ real memory[2 * Tile<false, 16, 2>::SIZE];
@@ -800,7 +773,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_x_v2_shared_tile(
 }
 
 // Changes: 8 x 4 results per thread.
-extern "C" __global__ void __launch_bounds__(256) conv2d_x_v3_register_tile(
+extern "C" __global__ void __launch_bounds__(256) conv2d_x_v5_register_tile(
     NHWC const real* __restrict__ w, NHWC const real* __restrict__ y, NHWC real* __restrict__ x,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ real memory[REGISTER_TILE];
@@ -808,7 +781,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_x_v3_register_tile(
 }
 
 // Changes: 16 bytes per load, along o in y and along c in w.
-extern "C" __global__ void __launch_bounds__(256) conv2d_x_v4_vectorised(
+extern "C" __global__ void __launch_bounds__(256) conv2d_x_v6_vectorised(
     NHWC const real* __restrict__ w, NHWC const real* __restrict__ y, NHWC real* __restrict__ x,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ real memory[REGISTER_TILE];
@@ -816,7 +789,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_x_v4_vectorised(
 }
 
 // Changes: tensor cores, inputs rounded to TF32.
-extern "C" __global__ void __launch_bounds__(256) conv2d_x_v5_tf32(
+extern "C" __global__ void __launch_bounds__(256) conv2d_x_v7_tf32(
     NHWC const float* __restrict__ w, NHWC const float* __restrict__ y, NHWC float* __restrict__ x,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ float memory[STAGE];
@@ -824,7 +797,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_x_v5_tf32(
 }
 
 // Changes: three products of TF32 parts, close to float32.
-extern "C" __global__ void __launch_bounds__(256) conv2d_x_v6_tf32x3(
+extern "C" __global__ void __launch_bounds__(256) conv2d_x_v8_tf32x3(
     NHWC const float* __restrict__ w, NHWC const float* __restrict__ y, NHWC float* __restrict__ x,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ float memory[STAGE];
@@ -832,7 +805,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_x_v6_tf32x3(
 }
 
 // Changes: tiles are copied two steps ahead.
-extern "C" __global__ void __launch_bounds__(256) conv2d_x_v7_tf32x3_async(
+extern "C" __global__ void __launch_bounds__(256) conv2d_x_v9_tf32x3_async(
     NHWC const float* __restrict__ w, NHWC const float* __restrict__ y, NHWC float* __restrict__ x,
     Windows windows, int N, int C, int O, int groups) {
     __align__(16) __shared__ float memory[STAGES * STAGE];
@@ -863,7 +836,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_w_v1_naive(
     w[index] = sum;
 }
 
-// From v2 on, the slices' results: w[o, c, k, l] = sum over s of partial[s, o, k, l, c], in the order of s.
+// From v4 on, the slices' results: w[o, c, k, l] = sum over s of partial[s, o, k, l, c], in the order of s.
 extern "C" __global__ void __launch_bounds__(256) conv2d_w_add_slices(
     const real* __restrict__ partial, real* __restrict__ w, int slices, int O, int C, int taps) {
     const int index = blockIdx.x * blockDim.x + threadIdx.x;
@@ -875,7 +848,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_w_add_slices(
 }
 
 // Changes: a block of 16 x 16 threads shares tiles of P and y; the pixels are cut into slices.
-extern "C" __global__ void __launch_bounds__(256, 4) conv2d_w_v2_shared_tile(
+extern "C" __global__ void __launch_bounds__(256, 4) conv2d_w_v4_shared_tile(
     NHWC const real* __restrict__ x, NHWC const real* __restrict__ y, real* __restrict__ partial,
     Windows windows, int N, int C, int O, int groups, int slices, int slice) {
     __align__(16) __shared__ real memory[2 * Tile<false, 16, 2>::SIZE];
@@ -883,7 +856,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) conv2d_w_v2_shared_tile(
 }
 
 // Changes: 8 x 4 results per thread.
-extern "C" __global__ void __launch_bounds__(256) conv2d_w_v3_register_tile(
+extern "C" __global__ void __launch_bounds__(256) conv2d_w_v5_register_tile(
     NHWC const real* __restrict__ x, NHWC const real* __restrict__ y, real* __restrict__ partial,
     Windows windows, int N, int C, int O, int groups, int slices, int slice) {
     __align__(16) __shared__ real memory[REGISTER_TILE];
@@ -891,7 +864,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_w_v3_register_tile(
 }
 
 // Changes: 16 bytes per load, along c in x and along o in y.
-extern "C" __global__ void __launch_bounds__(256) conv2d_w_v4_vectorised(
+extern "C" __global__ void __launch_bounds__(256) conv2d_w_v6_vectorised(
     NHWC const real* __restrict__ x, NHWC const real* __restrict__ y, real* __restrict__ partial,
     Windows windows, int N, int C, int O, int groups, int slices, int slice) {
     __align__(16) __shared__ real memory[REGISTER_TILE];
@@ -899,7 +872,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_w_v4_vectorised(
 }
 
 // Changes: tensor cores, inputs rounded to TF32.
-extern "C" __global__ void __launch_bounds__(256) conv2d_w_v5_tf32(
+extern "C" __global__ void __launch_bounds__(256) conv2d_w_v7_tf32(
     NHWC const float* __restrict__ x, NHWC const float* __restrict__ y, float* __restrict__ partial,
     Windows windows, int N, int C, int O, int groups, int slices, int slice) {
     __align__(16) __shared__ float memory[STAGE];
@@ -907,7 +880,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_w_v5_tf32(
 }
 
 // Changes: three products of TF32 parts, close to float32.
-extern "C" __global__ void __launch_bounds__(256) conv2d_w_v6_tf32x3(
+extern "C" __global__ void __launch_bounds__(256) conv2d_w_v8_tf32x3(
     NHWC const float* __restrict__ x, NHWC const float* __restrict__ y, float* __restrict__ partial,
     Windows windows, int N, int C, int O, int groups, int slices, int slice) {
     __align__(16) __shared__ float memory[STAGE];
@@ -915,7 +888,7 @@ extern "C" __global__ void __launch_bounds__(256) conv2d_w_v6_tf32x3(
 }
 
 // Changes: tiles are copied two steps ahead.
-extern "C" __global__ void __launch_bounds__(256) conv2d_w_v7_tf32x3_async(
+extern "C" __global__ void __launch_bounds__(256) conv2d_w_v9_tf32x3_async(
     NHWC const float* __restrict__ x, NHWC const float* __restrict__ y, float* __restrict__ partial,
     Windows windows, int N, int C, int O, int groups, int slices, int slice) {
     __align__(16) __shared__ float memory[STAGES * STAGE];

@@ -18,6 +18,7 @@ from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import launch, launch_each
 from minidl.cuda.prepare import ceil_div, empty_nhwc
 from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels import conv_packs, winograd
 from minidl.kernels.slices import slices_of
 
 Tile = tuple[int, int, int]
@@ -32,10 +33,10 @@ THREADS = NUMBERS["THREADS"]
 
 SIDE = isqrt(THREADS)
 SQUARE: Tile = (SIDE, SIDE, SIDE)
-"""The tile of v2, in which each thread computes one result."""
+"""The tile of v4, in which each thread computes one result."""
 
 LARGE: Tile = (NUMBERS["ROWS"], NUMBERS["WIDE"], NUMBERS["NARROW"])
-"""The tile of v3 and of the rungs above."""
+"""The tile of v5 and of the rungs above."""
 
 SHORTEST = 512
 """The fewest steps of the sum that a slice of corner w has."""
@@ -153,21 +154,26 @@ def _corner_w(
 # The ladders: one table for the three corners, as conv.cu writes each rung once for all of them.
 
 
-def _ladder(op: str, corner: Callable[..., Array], shared: WhyNot, packs: WhyNot) -> Ladder:
-    return Ladder(op, [
-        Rung("naive", corner),
-        Rung("shared_tile", corner, tile=SQUARE, fits=shared),
-        Rung("register_tile", corner, tile=LARGE, fits=shared),
-        Rung("vectorised", corner, tile=LARGE, fits=packs),
-        Rung("tf32", corner, tile=LARGE, fits=_tensor(shared), optional=True, slow_emulated=True),
-        Rung("tf32x3", corner, tile=LARGE, fits=_tensor(shared), slow_emulated=True),
-        Rung("tf32x3_async", corner, tile=LARGE, fits=_tensor(packs), slow_emulated=True),
+def _ladder(corner: str, launch: Callable[..., Array], shared: WhyNot, packed: WhyNot) -> Ladder:
+    by_packs = getattr(conv_packs, f"corner_{corner}")
+    by_winograd = getattr(winograd, f"corner_{corner}")
+    saves = getattr(winograd, f"fits_{corner}")
+    return Ladder(f"conv2d_{corner}", [
+        Rung("naive", launch),
+        Rung("packs", by_packs, fits=conv_packs.fits, native=True),
+        Rung("winograd", by_winograd, fits=saves, native=True),
+        Rung("shared_tile", launch, tile=SQUARE, fits=shared),
+        Rung("register_tile", launch, tile=LARGE, fits=shared),
+        Rung("vectorised", launch, tile=LARGE, fits=packed),
+        Rung("tf32", launch, tile=LARGE, fits=_tensor(shared), optional=True, slow_emulated=True),
+        Rung("tf32x3", launch, tile=LARGE, fits=_tensor(shared), slow_emulated=True),
+        Rung("tf32x3_async", launch, tile=LARGE, fits=_tensor(packed), slow_emulated=True),
     ])
 
 
-CONV2D_Y = _ladder("conv2d_y", _corner_y, _shared_y, _packs_y)
-CONV2D_X = _ladder("conv2d_x", _corner_x, _shared_x, _packs_x)
-CONV2D_W = _ladder("conv2d_w", _corner_w, _shared_w, _packs_w)
+CONV2D_Y = _ladder("y", _corner_y, _shared_y, _packs_y)
+CONV2D_X = _ladder("x", _corner_x, _shared_x, _packs_x)
+CONV2D_W = _ladder("w", _corner_w, _shared_w, _packs_w)
 
 
 def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:

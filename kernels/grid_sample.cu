@@ -10,12 +10,12 @@
 // N batch, C channels, P points, T taps of each; Q pixels, of which index counts all rows as one; the same
 // letters in lower case count along them.
 //
-// Index and weight are the same in all channels, so in v2 a thread takes four channels (or, in corner weight,
+// Index and weight are the same in all channels, so in v3 a thread takes four channels (or, in corner weight,
 // four taps) at once. Arrays stay NCHW: neighbouring points mostly read neighbouring pixels, and these lie in
-// one row of one channel. Channels last would suit points that lie anywhere.
+// one row of one channel. Channels last would suit points that lie anywhere: see grid_sample_packs.cu.
 //
 // Corner image gathers: it must find which taps lie on a pixel, and index may be any. v1 asks all P T taps
-// for each of N C Q pixels. v2 keeps pixels in bins and walks through the taps in their order, neighbours
+// for each of N C Q pixels. v3 keeps pixels in bins and walks through the taps in their order, neighbours
 // being taps of one point; see bins.cuh for how. It reads the index of each tap C / 4 times for each bin that
 // the range of its chunk meets, and bins are 256 pixels (128 in double). 32 points of 4 taps are a chunk: along
 // a row of the image, W pixels long, they reach over 1 row, so W / 256 + 1 bins or so; along a column over 32
@@ -24,11 +24,11 @@
 //
 // rung                  idea it adds                                                 measured
 // y v1_naive            the formula, one thread per output                           not yet
-// y v2_four_channels    index and weight are read once for four channels             not yet
+// y v3_four_channels    index and weight are read once for four channels             not yet
 // image v1_naive        the formula, one thread per pixel, asks all taps             not yet
-// image v2_bins         one warp per bin of pixels, reads the taps near it           not yet
+// image v3_bins         one warp per bin of pixels, reads the taps near it           not yet
 // weight v1_naive       the formula, one thread per output                           not yet
-// weight v2_four_taps   y is read once for four taps                                 not yet
+// weight v3_four_taps   y is read once for four taps                                 not yet
 #include "bins.cuh"
 #include "minidl.cuh"
 
@@ -51,7 +51,7 @@ extern "C" __global__ void __launch_bounds__(256) grid_sample_y_v1_naive(
 }
 
 // Changes: a thread computes four channels of a point.
-extern "C" __global__ void __launch_bounds__(256) grid_sample_y_v2_four_channels(
+extern "C" __global__ void __launch_bounds__(256) grid_sample_y_v3_four_channels(
     const real* __restrict__ image, const real* __restrict__ weight, const int64* __restrict__ index,
     real* __restrict__ y, int N, int C, int P, int T, int Q) {
     const int o = blockIdx.x * blockDim.x + threadIdx.x, groups = ceil_div(C, EACH);
@@ -96,7 +96,7 @@ struct Places {
     __device__ int operator()(int tap) const { return weight[tap] != 0 ? place_of(index[tap], Q) : -1; }
 };
 
-// The first half of v2: the lowest and the highest place in each chunk of an image's taps, one warp a chunk.
+// The first half of v3: the lowest and the highest place in each chunk of an image's taps, one warp a chunk.
 extern "C" __global__ void __launch_bounds__(256) grid_sample_image_ranges(
     const real* __restrict__ weight, const int64* __restrict__ index, int* __restrict__ lowest,
     int* __restrict__ highest, int N, int P, int T, int Q) {
@@ -110,7 +110,7 @@ extern "C" __global__ void __launch_bounds__(256) grid_sample_image_ranges(
 struct Channels { real v[EACH]; };
 
 // Changes: a warp owns a bin of pixels, in four channels, and reads only the taps that may lie there.
-extern "C" __global__ void __launch_bounds__(256, 4) grid_sample_image_v2_bins(
+extern "C" __global__ void __launch_bounds__(256, 4) grid_sample_image_v3_bins(
     const real* __restrict__ weight, const real* __restrict__ y, const int64* __restrict__ index,
     const int* __restrict__ lowest, const int* __restrict__ highest, real* __restrict__ image,
     int N, int C, int P, int T, int Q) {
@@ -159,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(256) grid_sample_weight_v1_naive(
 }
 
 // Changes: a thread computes four taps of a point.
-extern "C" __global__ void __launch_bounds__(256) grid_sample_weight_v2_four_taps(
+extern "C" __global__ void __launch_bounds__(256) grid_sample_weight_v3_four_taps(
     const real* __restrict__ image, const real* __restrict__ y, const int64* __restrict__ index,
     real* __restrict__ weight, int N, int C, int P, int T, int Q) {
     const int o = blockIdx.x * blockDim.x + threadIdx.x, groups = ceil_div(T, EACH);

@@ -1,19 +1,23 @@
 """Launches grid_sample.cu: the three corners of sampling an image at taps that come as arrays.
 
-The names, arguments and results are those of ``minidl.compute.reference.grid_sample``.
+The names, arguments and results are those of ``minidl.compute.reference.grid_sample``. The rung of
+packs, in grid_sample_packs.cu, takes images channels last, and leaves results so.
 """
 
 from __future__ import annotations
 
 from minidl.compute.arrays import Array, xp_of
 from minidl.cuda.ladder import Ladder, Rung
-from minidl.cuda.launch import launch_each
+from minidl.cuda.launch import launch_each, runs_natively
 from minidl.cuda.prepare import WARP, ceil_div
 from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels.packs import SHARE, launch_packs, shares
 
 SOURCE = source_of(folder() / "grid_sample.cu")
 EACH, CHUNK = constants(SOURCE)["EACH"], constants(SOURCE)["CHUNK"]
-"""Channels or taps of a thread in v2, and taps in a range: the numbers of the .cu file."""
+"""Channels or taps of a thread in v3, and taps in a range: the numbers of the .cu file."""
+
+PACKS = source_of(folder() / "grid_sample_packs.cu")
 
 
 def _sizes(index: Array, pixels: int) -> dict[str, int]:
@@ -65,20 +69,79 @@ def _compare(kernel: str, image: Array, y: Array, index: Array, each: int = 1) -
     return weight
 
 
+# By packs of channels: images (N, C, P) lie as (N, P, C).
+
+
+def _sample_in_packs(kernel: str, image: Array, weight: Array, index: Array) -> Array:
+    xp, (n, c, pixels), points = xp_of(image), image.shape, index.shape[1]
+    y = xp.empty((n, points, c), image.dtype)
+    if not index.size or not pixels:
+        y[...] = 0
+    elif y.size:
+        many, parts = shares(PACKS, c, image)
+        each = _each(image, c * index.shape[2])
+        arrays = {"image": _last(image), "weight": weight, "index": index, "y": y}
+        sizes = {**_sizes(index, pixels), "C": c, "many": many, "each": each}
+        threads = n * ceil_div(points, each) * parts
+        launch_packs(kernel, threads, SHARE, y, **arrays, **sizes)
+    return y.transpose(0, 2, 1)
+
+
+def _gather_in_packs(kernel: str, weight: Array, y: Array, index: Array, pixels: int) -> Array:
+    n, c, _ = y.shape
+    image = xp_of(y).empty((n, pixels, c), y.dtype)
+    if not index.size:
+        image[...] = 0
+    elif image.size:
+        many, parts = shares(PACKS, c, y)
+        arrays = {"weight": weight, "y": _last(y), "index": index, "image": image}
+        sizes = {**_sizes(index, pixels), "C": c, "many": many}
+        work = (index[0].size + pixels) * c // parts + 1
+        launch_packs(kernel, n * parts, work, image, **arrays, **sizes)
+    return image.transpose(0, 2, 1)
+
+
+def _compare_in_packs(kernel: str, image: Array, y: Array, index: Array) -> Array:
+    n, points, taps = index.shape
+    c, pixels = image.shape[1:]
+    weight = xp_of(y).empty(index.shape, y.dtype)
+    if not c:
+        weight[...] = 0
+    elif weight.size:
+        each = _each(image, c * taps)
+        arrays = {"image": _last(image), "y": _last(y), "index": index, "weight": weight}
+        sizes = {**_sizes(index, pixels), "C": c, "each": each}
+        launch_packs(kernel, n * ceil_div(points, each), SHARE, weight, **arrays, **sizes)
+    return weight
+
+
+def _last(image: Array) -> Array:
+    """The image as it lies in memory, if that is channels last."""
+    return image.transpose(0, 2, 1)
+
+
+def _each(array: Array, numbers: int) -> int:
+    """The points that a thread takes, one of which means so many numbers."""
+    return ceil_div(SHARE, numbers) if runs_natively(array) else 1
+
+
 # The ladders.
 
 GRID_SAMPLE_Y = Ladder("grid_sample_y", [
     Rung("naive", _sample),
+    Rung("packs", _sample_in_packs, native=True),
     Rung("four_channels", _sample, each=EACH),
 ])
 
 GRID_SAMPLE_IMAGE = Ladder("grid_sample_image", [
     Rung("naive", _gather),
+    Rung("packs", _gather_in_packs, native=True),
     Rung("bins", _gather_in_bins),
 ])
 
 GRID_SAMPLE_WEIGHT = Ladder("grid_sample_weight", [
     Rung("naive", _compare),
+    Rung("packs", _compare_in_packs, native=True),
     Rung("four_taps", _compare, each=EACH),
 ])
 

@@ -11,10 +11,13 @@ from contextlib import AbstractContextManager
 
 from minidl.cuda.ladder import Ladder
 from minidl.errors import ArgumentError, message
+from minidl.kernels.activation import RECTIFY, RECTIFY_ADJOINT
+from minidl.kernels.bias import ADD_BIAS, CHANNEL_SUMS
 from minidl.kernels.conv import CONV2D_W, CONV2D_X, CONV2D_Y
 from minidl.kernels.gram import GRAM_A, GRAM_B, GRAM_Y
 from minidl.kernels.grid_sample import GRID_SAMPLE_IMAGE, GRID_SAMPLE_WEIGHT, GRID_SAMPLE_Y
 from minidl.kernels.norm import NORMALIZE, NORMALIZE_ADJOINT
+from minidl.kernels.optimizer import ADAM, MOMENTUM
 from minidl.kernels.pool import MAX_POOL2D_INDEX, PICK_WINDOWS, PUT_WINDOWS
 from minidl.kernels.resample import RESAMPLE
 
@@ -22,7 +25,7 @@ LADDERS: dict[str, Ladder] = {
     ladder.op: ladder for ladder in (
         CONV2D_Y, CONV2D_X, CONV2D_W, GRAM_Y, GRAM_A, GRAM_B, GRID_SAMPLE_Y, GRID_SAMPLE_IMAGE,
         GRID_SAMPLE_WEIGHT, NORMALIZE, NORMALIZE_ADJOINT, MAX_POOL2D_INDEX, PICK_WINDOWS,
-        PUT_WINDOWS, RESAMPLE,
+        PUT_WINDOWS, RESAMPLE, RECTIFY, RECTIFY_ADJOINT, ADD_BIAS, CHANNEL_SUMS, ADAM, MOMENTUM,
     )
 }
 """The ladder of each op, by the op's name in ``minidl.compute.reference``."""

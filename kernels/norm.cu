@@ -10,28 +10,35 @@
 //     normalize            mean[b] = sum over a, p of x[a, b, p] / M            M = A * P
 //                          squares[b] = sum over a, p of (x[a, b, p] - mean[b])^2
 //                          inverse[b] = 1 / sqrt(squares[b] / M + eps)
-//                          y[a, b, p] = (x[a, b, p] - mean[b]) * inverse[b]
+//                          y = hat * weight + bias             hat[a, b, p] = (x[a, b, p] - mean[b]) * inverse[b]
 //
-//     normalize_adjoint    shift[b]   = sum over a, p of grad[a, b, p] / M
-//                          stretch[b] = sum over a, p of grad[a, b, p] * y[a, b, p] / M
+//     normalize_adjoint    g = grad * weight
+//                          shift[b]   = sum over a, p of g[a, b, p] / M
+//                          stretch[b] = sum over a, p of g[a, b, p] * hat[a, b, p] / M
 //                          grad_x[a, b, p] = inverse[b]
-//                                          * (grad[a, b, p] - shift[b] - y[a, b, p] * stretch[b])
+//                                          * (g[a, b, p] - shift[b] - hat[a, b, p] * stretch[b])
+//
+// weight and bias are found by the place in memory (affine.cuh): per channel, or per element of a layer. hat is
+// computed anew from x, as y alone does not tell it where a weight is 0.
 //
 // Why x is read twice for its statistics: sum(x^2) / M - mean^2 needs it once, but is a small difference of
 // large numbers where the mean is large against the deviation. In float32, which has 24 bits, a mean of 4000
 // deviations leaves nothing of the variance, which may even come out negative. Centred squares have no such
 // trouble, and the second reading mostly comes from the cache.
 //
-// Sums are kept in `real`, in float32 for float32 arrays, as the reference does. From v2 on a thread adds few
+// Sums are kept in `real`, in float32 for float32 arrays, as the reference does. From v3 on a thread adds few
 // of the M numbers, and the rest is a tree (block_sum): roundings grow with those few, not with M.
 // Each sum is made in an order that A, B and P decide: results are the same bit for bit on each run.
 //
+// Rung v2_packs is that of the CPU, too: norm_packs.cu. Those above need threads that meet.
+//
 // rung          idea it adds                                                      measured
 // v1_naive      the formula, one thread per statistic                             not yet
-// v2_block      one block per statistic                                           not yet
-// v3_packs      16 bytes per load                                                 not yet
-// v4_split      several blocks per statistic, whose results are put together      not yet
-// v5_columns    P = 1: a warp reads 32 neighbouring statistics side by side       not yet
+// v3_block      one block per statistic                                           not yet
+// v4_wide       16 bytes per load                                                 not yet
+// v5_split      several blocks per statistic, whose results are put together      not yet
+// v6_columns    P = 1: a warp reads 32 neighbouring statistics side by side       not yet
+#include "affine.cuh"
 #include "minidl.cuh"
 #include "warp.cuh"
 
@@ -136,6 +143,14 @@ struct Pair {
     real one, two;
 };
 
+// What the derivative is computed from.
+struct Known {
+    const real *grad, *x, *mean, *inverse, *weight;
+    Turns turns;
+    __device__ real mean_of(const View& view, int b) const { return b < view.B ? mean[b] : real(0); }
+    __device__ real inverse_of(const View& view, int b) const { return b < view.B ? inverse[b] : real(0); }
+};
+
 template <int W, class Team>
 __device__ Pair moments(const real* x, const View& view, const Team& team, int first, int last) {
     real sum = 0, squares = 0;
@@ -157,15 +172,16 @@ __device__ Pair moments(const real* x, const View& view, const Team& team, int f
 }
 
 template <int W, class Team>
-__device__ Pair sums(const real* grad, const real* y, const View& view, const Team& team,
-                     int first, int last) {
+__device__ Pair sums(const Known& known, const View& view, const Team& team, int first, int last) {
+    const real mean = known.mean_of(view, team.b), inverse = known.inverse_of(view, team.b);
     real shift = 0, stretch = 0;
     for_each<W>(view, team, first, last, [&](int at) {
-        const Group<W> g = load<W>(grad + at), v = load<W>(y + at);
+        const Group<W> grad = load<W>(known.grad + at), x = load<W>(known.x + at);
 #pragma unroll
         for (int e = 0; e < W; e++) {
-            shift += g.v[e];
-            stretch += g.v[e] * v.v[e];
+            const real g = grad.v[e] * known.weight[turn_of(known.turns, at + e)];
+            shift += g;
+            stretch += g * ((x.v[e] - mean) * inverse);
         }
     });
     return {team.sum(shift), team.sum(stretch)};
@@ -220,74 +236,93 @@ __device__ Pair all_sums(const real* partial, const View& view, const Team& team
 
 // --------------------------------------------------------------------------------------- Writing results
 
+// What y is made of, and where it goes.
+struct Output {
+    const real *x, *weight, *bias;
+    real *y, *mean, *inverse;
+    Turns turns;
+    real eps;
+};
+
 template <int W, class Team>
-__device__ void write_y(const real* x, real* y, real* inverse, const Pair& moments, const View& view,
-                        const Team& team, int first, int last, real eps) {
-    const real mean = moments.one, scale = 1 / sqrt(moments.two / view.values() + eps);
-    if (team.part == 0 && team.rank == 0 && team.b < view.B) inverse[team.b] = scale;
+__device__ void write_y(const Output& to, const Pair& moments, const View& view, const Team& team, int first,
+                        int last) {
+    const real mean = moments.one, inverse = 1 / sqrt(moments.two / view.values() + to.eps);
+    if (team.part == 0 && team.rank == 0 && team.b < view.B) to.mean[team.b] = mean, to.inverse[team.b] = inverse;
     for_each<W>(view, team, first, last, [&](int at) {
-        Group<W> values = load<W>(x + at);
+        Group<W> values = load<W>(to.x + at);
 #pragma unroll
-        for (int e = 0; e < W; e++) values.v[e] = (values.v[e] - mean) * scale;
-        store<W>(y + at, values);
+        for (int e = 0; e < W; e++) {
+            const int turn = turn_of(to.turns, at + e);
+            values.v[e] = (values.v[e] - mean) * inverse * to.weight[turn] + to.bias[turn];
+        }
+        store<W>(to.y + at, values);
     });
 }
 
 template <int W, class Team>
-__device__ void write_grad_x(const real* grad, const real* y, const real* inverse, real* grad_x,
-                             const Pair& sums, const View& view, const Team& team, int first, int last) {
+__device__ void write_grad_x(const Known& known, real* grad_x, const Pair& sums, const View& view, const Team& team,
+                             int first, int last) {
     const real shift = sums.one / view.values(), stretch = sums.two / view.values();
-    const real scale = team.b < view.B ? inverse[team.b] : real(0);
+    const real mean = known.mean_of(view, team.b), inverse = known.inverse_of(view, team.b);
     for_each<W>(view, team, first, last, [&](int at) {
-        Group<W> g = load<W>(grad + at);
-        const Group<W> v = load<W>(y + at);
+        Group<W> grad = load<W>(known.grad + at);
+        const Group<W> x = load<W>(known.x + at);
 #pragma unroll
-        for (int e = 0; e < W; e++) g.v[e] = (g.v[e] - shift - v.v[e] * stretch) * scale;
-        store<W>(grad_x + at, g);
+        for (int e = 0; e < W; e++) {
+            const real g = grad.v[e] * known.weight[turn_of(known.turns, at + e)];
+            grad.v[e] = (g - shift - (x.v[e] - mean) * inverse * stretch) * inverse;
+        }
+        store<W>(grad_x + at, grad);
     });
 }
 
 // ------------------------------------------------------------------------------ The kernels of normalize
 
 extern "C" __global__ void __launch_bounds__(256) normalize_v1_naive(
-    const real* __restrict__ x, real* __restrict__ y, real* __restrict__ inverse,
-    int A, int B, int P, real eps) {
+    const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ bias, real* __restrict__ y,
+    real* __restrict__ mean, real* __restrict__ inverse, int A, int B, int P, Turns turns, real eps) {
     const int b = blockIdx.x * blockDim.x + threadIdx.x;
     if (b >= B) return;
     real sum = 0, squares = 0;
     for (int a = 0; a < A; a++)
         for (int p = 0; p < P; p++) sum += x[(a * B + b) * P + p];
-    const real mean = sum / (A * P);
+    mean[b] = sum / (A * P);
     for (int a = 0; a < A; a++)
         for (int p = 0; p < P; p++) {
-            const real centred = x[(a * B + b) * P + p] - mean;
+            const real centred = x[(a * B + b) * P + p] - mean[b];
             squares += centred * centred;
         }
     inverse[b] = 1 / sqrt(squares / (A * P) + eps);
     for (int a = 0; a < A; a++)
-        for (int p = 0; p < P; p++) y[(a * B + b) * P + p] = (x[(a * B + b) * P + p] - mean) * inverse[b];
+        for (int p = 0; p < P; p++) {
+            const int at = (a * B + b) * P + p, turn = turn_of(turns, at);
+            y[at] = (x[at] - mean[b]) * inverse[b] * weight[turn] + bias[turn];
+        }
 }
 
 // Changes: a block works on one statistic, and its threads read side by side.
-extern "C" __global__ void __launch_bounds__(256) normalize_v2_block(
-    const real* __restrict__ x, real* __restrict__ y, real* __restrict__ inverse,
-    int A, int B, int P, real eps) {
+extern "C" __global__ void __launch_bounds__(256) normalize_v3_block(
+    const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ bias, real* __restrict__ y,
+    real* __restrict__ mean, real* __restrict__ inverse, int A, int B, int P, Turns turns, real eps) {
     __shared__ Block::Memory memory;
     const View view = {A, B, P};
+    const Output to = {x, weight, bias, y, mean, inverse, turns, eps};
     const Block team(memory, B);
     const Pair pair = moments<1>(x, view, team, 0, A * P);
-    write_y<1>(x, y, inverse, pair, view, team, 0, A * P, eps);
+    write_y<1>(to, pair, view, team, 0, A * P);
 }
 
 // Changes: 16 bytes per load.
-extern "C" __global__ void __launch_bounds__(256) normalize_v3_packs(
-    const real* __restrict__ x, real* __restrict__ y, real* __restrict__ inverse,
-    int A, int B, int P, real eps) {
+extern "C" __global__ void __launch_bounds__(256) normalize_v4_wide(
+    const real* __restrict__ x, const real* __restrict__ weight, const real* __restrict__ bias, real* __restrict__ y,
+    real* __restrict__ mean, real* __restrict__ inverse, int A, int B, int P, Turns turns, real eps) {
     __shared__ Block::Memory memory;
     const View view = {A, B, P};
+    const Output to = {x, weight, bias, y, mean, inverse, turns, eps};
     const Block team(memory, B);
     const Pair pair = moments<PACK>(x, view, team, 0, A * P);
-    write_y<PACK>(x, y, inverse, pair, view, team, 0, A * P, eps);
+    write_y<PACK>(to, pair, view, team, 0, A * P);
 }
 
 // Changes: several blocks share a statistic, so that few channels still fill the GPU. First, each block finds
@@ -304,19 +339,21 @@ extern "C" __global__ void __launch_bounds__(256) normalize_moments(
 }
 
 // ... then, knowing those of all parts, it normalises its own.
-extern "C" __global__ void __launch_bounds__(256) normalize_v4_split(
-    const real* __restrict__ x, const real* __restrict__ partial, real* __restrict__ y,
-    real* __restrict__ inverse, int A, int B, int P, int parts, int length, real eps) {
+extern "C" __global__ void __launch_bounds__(256) normalize_v5_split(
+    const real* __restrict__ x, const real* __restrict__ partial, const real* __restrict__ weight,
+    const real* __restrict__ bias, real* __restrict__ y, real* __restrict__ mean, real* __restrict__ inverse, int A,
+    int B, int P, int parts, int length, Turns turns, real eps) {
     __shared__ Block::Memory memory;
     const View view = {A, B, P};
+    const Output to = {x, weight, bias, y, mean, inverse, turns, eps};
     const Block team(memory, B);
     const Part mine(view, team.part, length);
     const Pair pair = all_moments(partial, view, team, parts, length);
-    if (P % PACK == 0) write_y<PACK>(x, y, inverse, pair, view, team, mine.first, mine.last, eps);
-    else write_y<1>(x, y, inverse, pair, view, team, mine.first, mine.last, eps);
+    if (P % PACK == 0) write_y<PACK>(to, pair, view, team, mine.first, mine.last);
+    else write_y<1>(to, pair, view, team, mine.first, mine.last);
 }
 
-// Changes: a warp reads 32 statistics side by side; v4 would fetch 32 bytes for each 4 that it uses.
+// Changes: a warp reads 32 statistics side by side; v5 would fetch 32 bytes for each 4 that it uses.
 extern "C" __global__ void __launch_bounds__(256) normalize_column_moments(
     const real* __restrict__ x, real* __restrict__ partial, int A, int B, int parts, int length) {
     __shared__ Columns::Memory memory;
@@ -326,106 +363,123 @@ extern "C" __global__ void __launch_bounds__(256) normalize_column_moments(
     keep(partial, moments<1>(x, view, team, mine.first, mine.last), view, team, parts);
 }
 
-extern "C" __global__ void __launch_bounds__(256) normalize_v5_columns(
-    const real* __restrict__ x, const real* __restrict__ partial, real* __restrict__ y,
-    real* __restrict__ inverse, int A, int B, int parts, int length, real eps) {
+extern "C" __global__ void __launch_bounds__(256) normalize_v6_columns(
+    const real* __restrict__ x, const real* __restrict__ partial, const real* __restrict__ weight,
+    const real* __restrict__ bias, real* __restrict__ y, real* __restrict__ mean, real* __restrict__ inverse, int A,
+    int B, int parts, int length, Turns turns, real eps) {
     __shared__ Columns::Memory memory;
     const View view = {A, B, 1};
+    const Output to = {x, weight, bias, y, mean, inverse, turns, eps};
     const Columns team(memory, B);
     const Part mine(view, team.part, length);
     const Pair pair = all_moments(partial, view, team, parts, length);
-    write_y<1>(x, y, inverse, pair, view, team, mine.first, mine.last, eps);
+    write_y<1>(to, pair, view, team, mine.first, mine.last);
 }
 
 // ---------------------------------------------------------------------- The kernels of normalize_adjoint
 
 extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v1_naive(
-    const real* __restrict__ grad, const real* __restrict__ y, const real* __restrict__ inverse,
-    real* __restrict__ grad_x, int A, int B, int P) {
+    const real* __restrict__ grad, const real* __restrict__ x, const real* __restrict__ mean,
+    const real* __restrict__ inverse, const real* __restrict__ weight, real* __restrict__ grad_x, int A, int B,
+    int P, Turns turns) {
     const int b = blockIdx.x * blockDim.x + threadIdx.x;
     if (b >= B) return;
     real shift = 0, stretch = 0;
     for (int a = 0; a < A; a++)
         for (int p = 0; p < P; p++) {
             const int at = (a * B + b) * P + p;
-            shift += grad[at];
-            stretch += grad[at] * y[at];
+            const real g = grad[at] * weight[turn_of(turns, at)];
+            shift += g;
+            stretch += g * ((x[at] - mean[b]) * inverse[b]);
         }
     shift /= A * P;
     stretch /= A * P;
     for (int a = 0; a < A; a++)
         for (int p = 0; p < P; p++) {
             const int at = (a * B + b) * P + p;
-            grad_x[at] = (grad[at] - shift - y[at] * stretch) * inverse[b];
+            const real g = grad[at] * weight[turn_of(turns, at)], hat = (x[at] - mean[b]) * inverse[b];
+            grad_x[at] = (g - shift - hat * stretch) * inverse[b];
         }
 }
 
 // Changes: a block works on one statistic, and its threads read side by side.
-extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v2_block(
-    const real* __restrict__ grad, const real* __restrict__ y, const real* __restrict__ inverse,
-    real* __restrict__ grad_x, int A, int B, int P) {
+extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v3_block(
+    const real* __restrict__ grad, const real* __restrict__ x, const real* __restrict__ mean,
+    const real* __restrict__ inverse, const real* __restrict__ weight, real* __restrict__ grad_x, int A, int B,
+    int P, Turns turns) {
     __shared__ Block::Memory memory;
     const View view = {A, B, P};
+    const Known known = {grad, x, mean, inverse, weight, turns};
     const Block team(memory, B);
-    const Pair pair = sums<1>(grad, y, view, team, 0, A * P);
-    write_grad_x<1>(grad, y, inverse, grad_x, pair, view, team, 0, A * P);
+    const Pair pair = sums<1>(known, view, team, 0, A * P);
+    write_grad_x<1>(known, grad_x, pair, view, team, 0, A * P);
 }
 
 // Changes: 16 bytes per load.
-extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v3_packs(
-    const real* __restrict__ grad, const real* __restrict__ y, const real* __restrict__ inverse,
-    real* __restrict__ grad_x, int A, int B, int P) {
+extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v4_wide(
+    const real* __restrict__ grad, const real* __restrict__ x, const real* __restrict__ mean,
+    const real* __restrict__ inverse, const real* __restrict__ weight, real* __restrict__ grad_x, int A, int B,
+    int P, Turns turns) {
     __shared__ Block::Memory memory;
     const View view = {A, B, P};
+    const Known known = {grad, x, mean, inverse, weight, turns};
     const Block team(memory, B);
-    const Pair pair = sums<PACK>(grad, y, view, team, 0, A * P);
-    write_grad_x<PACK>(grad, y, inverse, grad_x, pair, view, team, 0, A * P);
+    const Pair pair = sums<PACK>(known, view, team, 0, A * P);
+    write_grad_x<PACK>(known, grad_x, pair, view, team, 0, A * P);
 }
 
 // Changes: several blocks share a statistic: each sums its part of the values ...
 extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_sums(
-    const real* __restrict__ grad, const real* __restrict__ y, real* __restrict__ partial,
-    int A, int B, int P, int parts, int length) {
+    const real* __restrict__ grad, const real* __restrict__ x, const real* __restrict__ mean,
+    const real* __restrict__ inverse, const real* __restrict__ weight, real* __restrict__ partial, int A, int B,
+    int P, int parts, int length, Turns turns) {
     __shared__ Block::Memory memory;
     const View view = {A, B, P};
+    const Known known = {grad, x, mean, inverse, weight, turns};
     const Block team(memory, B);
     const Part mine(view, team.part, length);
-    const Pair pair = P % PACK == 0 ? sums<PACK>(grad, y, view, team, mine.first, mine.last)
-                                    : sums<1>(grad, y, view, team, mine.first, mine.last);
+    const Pair pair = P % PACK == 0 ? sums<PACK>(known, view, team, mine.first, mine.last)
+                                    : sums<1>(known, view, team, mine.first, mine.last);
     keep(partial, pair, view, team, parts);
 }
 
 // ... then, knowing the sums of all parts, writes the gradient of its own.
-extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v4_split(
-    const real* __restrict__ grad, const real* __restrict__ y, const real* __restrict__ inverse,
-    const real* __restrict__ partial, real* __restrict__ grad_x, int A, int B, int P, int parts, int length) {
+extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v5_split(
+    const real* __restrict__ grad, const real* __restrict__ x, const real* __restrict__ mean,
+    const real* __restrict__ inverse, const real* __restrict__ weight, const real* __restrict__ partial,
+    real* __restrict__ grad_x, int A, int B, int P, int parts, int length, Turns turns) {
     __shared__ Block::Memory memory;
     const View view = {A, B, P};
+    const Known known = {grad, x, mean, inverse, weight, turns};
     const Block team(memory, B);
     const Part mine(view, team.part, length);
     const Pair pair = all_sums(partial, view, team, parts);
-    if (P % PACK == 0) write_grad_x<PACK>(grad, y, inverse, grad_x, pair, view, team, mine.first, mine.last);
-    else write_grad_x<1>(grad, y, inverse, grad_x, pair, view, team, mine.first, mine.last);
+    if (P % PACK == 0) write_grad_x<PACK>(known, grad_x, pair, view, team, mine.first, mine.last);
+    else write_grad_x<1>(known, grad_x, pair, view, team, mine.first, mine.last);
 }
 
 // Changes: a warp reads 32 statistics side by side.
 extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_column_sums(
-    const real* __restrict__ grad, const real* __restrict__ y, real* __restrict__ partial,
-    int A, int B, int parts, int length) {
+    const real* __restrict__ grad, const real* __restrict__ x, const real* __restrict__ mean,
+    const real* __restrict__ inverse, const real* __restrict__ weight, real* __restrict__ partial, int A, int B,
+    int parts, int length, Turns turns) {
     __shared__ Columns::Memory memory;
     const View view = {A, B, 1};
+    const Known known = {grad, x, mean, inverse, weight, turns};
     const Columns team(memory, B);
     const Part mine(view, team.part, length);
-    keep(partial, sums<1>(grad, y, view, team, mine.first, mine.last), view, team, parts);
+    keep(partial, sums<1>(known, view, team, mine.first, mine.last), view, team, parts);
 }
 
-extern "C" __global__ void __launch_bounds__(256) normalize_adjoint_v5_columns(
-    const real* __restrict__ grad, const real* __restrict__ y, const real* __restrict__ inverse,
-    const real* __restrict__ partial, real* __restrict__ grad_x, int A, int B, int parts, int length) {
+extern "C" __global__ void __launch_bounds__(256, 4) normalize_adjoint_v6_columns(
+    const real* __restrict__ grad, const real* __restrict__ x, const real* __restrict__ mean,
+    const real* __restrict__ inverse, const real* __restrict__ weight, const real* __restrict__ partial,
+    real* __restrict__ grad_x, int A, int B, int parts, int length, Turns turns) {
     __shared__ Columns::Memory memory;
     const View view = {A, B, 1};
+    const Known known = {grad, x, mean, inverse, weight, turns};
     const Columns team(memory, B);
     const Part mine(view, team.part, length);
     const Pair pair = all_sums(partial, view, team, parts);
-    write_grad_x<1>(grad, y, inverse, grad_x, pair, view, team, mine.first, mine.last);
+    write_grad_x<1>(known, grad_x, pair, view, team, mine.first, mine.last);
 }

@@ -1,4 +1,4 @@
-"""Launches norm.cu: normalising over axes and its derivative, each a ladder of kernels.
+"""Launches norm.cu: normalising over axes, a scale and a shift, and the derivative: two ladders.
 
 The names, arguments and results are those of ``minidl.compute.reference.norm``.
 """
@@ -11,24 +11,27 @@ from functools import lru_cache
 from typing import Any
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.reference.norm import scale_gradients
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import launch, launch_each
 from minidl.cuda.prepare import WARP, ceil_div, largest_block
 from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels import norm_packs
+from minidl.kernels.norm_packs import Turns, turns_of
 from minidl.kernels.slices import slices_of
 
 SOURCE = source_of(folder() / "norm.cu")
 
-THREADS = largest_block("normalize_v2_block")
+THREADS = largest_block("normalize_v3_block")
 """The most threads of a block, by the declarations in norm.cu."""
 
 LOADS = 4
-"""The number of values or packs that a thread of v2 and v3 loads, about."""
+"""The number of values or packs that a thread of v3 and v4 loads, about."""
 
 SHORTEST = 8
-"""The fewest values that a thread of v4 and v5 has."""
+"""The fewest values that a thread of v5 and v6 has."""
 
-Arrays = dict[str, Array]
+Arguments = dict[str, Any]
 
 
 # How the kernels see an array.
@@ -94,7 +97,7 @@ def _folded(shape: tuple[int, ...], summed: set[int], order: Sequence[int]) -> V
 # Which rung fits: the reason why not, or nothing. ``x`` is the array that statistics are made of.
 
 
-def _packs(x: Array, *_: Array, axes: tuple[int, ...], **__: Any) -> str:
+def _wide(x: Array, *_: Array, axes: tuple[int, ...], **__: Any) -> str:
     pack = constants(SOURCE, x.dtype)["PACK"]
     fits = x.size == 0 or view_of(x, axes).P % pack == 0
     return "" if fits else f"P must be a multiple of {pack}"
@@ -113,11 +116,11 @@ def _columns(x: Array, *_: Array, axes: tuple[int, ...], **__: Any) -> str:
 # Launching. ``read``: the arrays that statistics are made of; ``rest``: what the last kernel adds.
 
 
-def _thread_each(kernel: str, view: View, read: Arrays, rest: Arrays) -> None:
+def _thread_each(kernel: str, view: View, read: Arguments, rest: Arguments) -> None:
     launch_each(kernel, view.B, **read, **rest, A=view.A, B=view.B, P=view.P)
 
 
-def _block_each(kernel: str, view: View, read: Arrays, rest: Arrays, pack: int = 1) -> None:
+def _block_each(kernel: str, view: View, read: Arguments, rest: Arguments, pack: int = 1) -> None:
     """Launch a block for each statistic, of so many whole warps as there are loads for."""
     warps = min(ceil_div(view.values // pack, LOADS * WARP), THREADS // WARP)
     block = WARP << (warps - 1).bit_length()
@@ -125,7 +128,7 @@ def _block_each(kernel: str, view: View, read: Arrays, rest: Arrays, pack: int =
 
 
 def _in_parts(
-    kernel: str, view: View, read: Arrays, rest: Arrays, first: str, statistics: int = 1
+    kernel: str, view: View, read: Arguments, rest: Arguments, first: str, statistics: int = 1
 ) -> None:
     """Find the statistics of parts by the kernel ``first``; put them together, and write."""
     parts, length = view.parts(statistics)
@@ -140,62 +143,86 @@ def _in_parts(
 
 
 def _normalize(
-    kernel: str, x: Array, axes: tuple[int, ...], eps: float, work: Callable[..., None], **how: Any
-) -> tuple[Array, Array]:
+    kernel: str, x: Array, weight: Array, bias: Array, axes: tuple[int, ...], eps: float,
+    work: Callable[..., None], **how: Any,
+) -> tuple[Array, Array, Array]:
     xp, summed = xp_of(x), {axis % x.ndim for axis in axes}
     sizes = [1 if axis in summed else size for axis, size in enumerate(x.shape)]
     if x.size == 0:  # the mean of no values is not a number
-        return xp.empty(x.shape, x.dtype), xp.full(sizes, xp.nan, x.dtype)
+        nothing = xp.full(sizes, xp.nan, x.dtype)
+        return xp.empty(x.shape, x.dtype), nothing, nothing.copy()
     view = view_of(x, axes)
     y = xp.empty([x.shape[axis] for axis in view.order], x.dtype)
-    inverse = xp.empty([sizes[axis] for axis in view.order], x.dtype)
-    rest = {"y": y, "inverse": inverse, "eps": eps}
+    mean, inverse = (xp.empty([sizes[axis] for axis in view.order], x.dtype) for _ in "mi")
+    scales = _scales(view, x, weight=weight, bias=bias)
+    rest = {"y": y, "mean": mean, "inverse": inverse, "eps": eps, **scales}
     work(kernel, view, {"x": x.transpose(view.order)}, rest, **how)
-    return view.back(y), view.back(inverse)
+    return view.back(y), view.back(mean), view.back(inverse)
 
 
 def _normalize_adjoint(
-    kernel: str, grad: Array, y: Array, inverse: Array, axes: tuple[int, ...],
-    work: Callable[..., None], **how: Any,
-) -> Array:
-    xp = xp_of(grad)
-    if grad.size == 0:
-        return xp.empty(grad.shape, grad.dtype)
+    kernel: str, grad: Array, x: Array, mean: Array, inverse: Array, weight: Array,
+    axes: tuple[int, ...], work: Callable[..., None], scaled: bool = False, **how: Any,
+) -> Array | tuple[Array, Array, Array]:
     view = view_of(grad, axes)
-    grad, y, inverse = (array.transpose(view.order) for array in (grad, y, inverse))
-    grad_x = xp.empty(grad.shape, grad.dtype)
-    rest = {"inverse": inverse, "grad_x": grad_x}
-    work(kernel, view, {"grad": grad, "y": y}, rest, **how)
-    return view.back(grad_x)
+    grad_x = xp_of(grad).empty([x.shape[axis] for axis in view.order], grad.dtype)
+    if grad.size:
+        given = {"grad": grad, "x": x, "mean": mean, "inverse": inverse}
+        read = {name: array.transpose(view.order) for name, array in given.items()}
+        read |= _scales(view, x, weight=weight)
+        work(kernel, view, read, {"grad_x": grad_x}, **how)
+    found = view.back(grad_x)
+    return (found, *scale_gradients(grad, x, mean, inverse, weight)) if scaled else found
+
+
+def _scales(view: View, x: Array, **weights: Array) -> dict[str, Any]:
+    """Weights in the order of memory, and how they take turns there (include/affine.cuh)."""
+    xp, shape = xp_of(x), next(iter(weights.values())).shape
+    turns = turns_of(shape, x.shape, view.order)
+    if turns is None:  # one for each element
+        weights = {name: xp.broadcast_to(weight, x.shape) for name, weight in weights.items()}
+        turns = Turns(1, x.size)
+    laid = {name: weight.transpose(view.order) for name, weight in weights.items()}
+    return {**laid, "turns": turns}
 
 
 # The ladders: one table for both ops. The statistics of parts are found by a kernel of their own.
 
 
-def _ladder(op: str, norm: Callable[..., Any], parts: str, columns: str) -> Ladder:
+def _ladder(
+    op: str, norm: Callable[..., Any], packs: Callable[..., Any], fits: Callable[..., str],
+    parts: str, columns: str,
+) -> Ladder:
     return Ladder(op, [
         Rung("naive", norm, work=_thread_each),
+        Rung("packs", packs, fits=fits, native=True),
         Rung("block", norm, work=_block_each),
-        Rung("packs", norm, work=_block_each, pack=4, fits=_packs),
+        Rung("wide", norm, work=_block_each, pack=4, fits=_wide),
         Rung("split", norm, work=_in_parts, first=parts, fits=_split),
         Rung("columns", norm, work=_in_parts, first=columns, statistics=WARP, fits=_columns),
     ])
 
 
 NORMALIZE = _ladder(
-    "normalize", _normalize, parts="normalize_moments", columns="normalize_column_moments"
+    "normalize", _normalize, norm_packs.normalize, norm_packs.fits, parts="normalize_moments",
+    columns="normalize_column_moments",
 )
 NORMALIZE_ADJOINT = _ladder(
-    "normalize_adjoint", _normalize_adjoint, parts="normalize_adjoint_sums",
-    columns="normalize_adjoint_column_sums",
+    "normalize_adjoint", _normalize_adjoint, norm_packs.normalize_adjoint, norm_packs.fits_adjoint,
+    parts="normalize_adjoint_sums", columns="normalize_adjoint_column_sums",
 )
 
 
-def normalize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array]:
-    """Normalise over axes; return y in the shape of x, and s with ``axes`` of size 1."""
-    return NORMALIZE.climb(x, axes=axes, eps=eps)
+def normalize(
+    x: Array, weight: Array, bias: Array, axes: tuple[int, ...], eps: float
+) -> tuple[Array, Array, Array]:
+    """Normalise over axes; return y in the shape of x, and mean and s with ``axes`` of size 1."""
+    return NORMALIZE.climb(x, weight, bias, axes=axes, eps=eps)
 
 
-def normalize_adjoint(grad: Array, y: Array, inverse: Array, axes: tuple[int, ...]) -> Array:
-    """Turn the gradient of y into that of x."""
-    return NORMALIZE_ADJOINT.climb(grad, y, inverse, axes=axes)
+def normalize_adjoint(
+    grad: Array, x: Array, mean: Array, inverse: Array, weight: Array, axes: tuple[int, ...],
+    scaled: bool = False,
+) -> Array | tuple[Array, Array, Array]:
+    """Turn the gradient of y into that of x, and if ``scaled`` those of weight and bias."""
+    return NORMALIZE_ADJOINT.climb(grad, x, mean, inverse, weight, axes=axes, scaled=scaled)

@@ -8,26 +8,26 @@
 // along W). The first of equal pixels wins, a NaN wins over numbers, and the padding never wins.
 //
 // Two layouts. Convolutions leave images channels last in memory, and rearranging an image costs as much as
-// pooling it. So from v2 on the kernels take arrays as they lie: B planes, in each of which S channels lie
+// pooling it. So from v3 on the kernels take arrays as they lie: B planes, in each of which S channels lie
 // side by side. That is B = N C, S = 1 for NCHW arrays and B = N, S = C for channels last ones, and
 // element (b, p, s) is at (b * H * W + p) * S + s in either. Neighbouring threads take neighbouring
 // elements in memory.
 //
 // Put gathers: it must find who points at a pixel. Indices may be any, so v1 asks all windows of the plane,
-// H W I J questions. v2 keeps pixels in bins (4 KB of them) and walks through the windows in their order; see
+// H W I J questions. v3 keeps pixels in bins (4 KB of them) and walks through the windows in their order; see
 // bins.cuh for how. A chunk of windows in one row reaches over the two or three rows of the image under them:
 // a few bins in NCHW, and about S W / 1024 bins (512 in double) where S channels lie side by side. In both
 // rungs, what is put to one place is added in the order of the windows.
 //
 // rung                        idea it adds                                             measured
 // index v1_naive              the formula, one thread per window                       not yet
-// index v2_either_layout      channels last arrays are read where they lie             not yet
-// index v3_unrolled           2 x 2 and 3 x 3: all taps are read before one is used    not yet
+// index v3_either_layout      channels last arrays are read where they lie             not yet
+// index v4_unrolled           2 x 2 and 3 x 3: all taps are read before one is used    not yet
 // pick v1_naive               the formula, one thread per window                       not yet
-// pick v2_either_layout       channels last arrays are read where they lie             not yet
-// pick v3_four                four pixels per thread are on their way at once          not yet
+// pick v3_either_layout       channels last arrays are read where they lie             not yet
+// pick v4_four                four pixels per thread are on their way at once          not yet
 // put v1_naive                the formula, one thread per pixel, asks all windows      not yet
-// put v2_bins                 one warp per bin of pixels, reads the windows near it    not yet
+// put v3_bins                 one warp per bin of pixels, reads the windows near it    not yet
 #include "bins.cuh"
 #include "minidl.cuh"
 #include "windows.cuh"
@@ -67,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v1_naive(
 }
 
 // Changes: S channels lie side by side, and neighbouring threads take neighbouring channels.
-extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v2_either_layout(
+extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v3_either_layout(
     const real* __restrict__ x, int64* __restrict__ index, Windows windows, int B, int S) {
     const Windows& s = windows;
     const int t = blockIdx.x * blockDim.x + threadIdx.x;
@@ -117,7 +117,7 @@ __device__ int search(const real* x, const Windows& s, const Output& o, int S) {
 
 // Changes: the window's size is known to the compiler, so that the reads of all its taps are on their way
 // before the first comparison waits for one. Windows of 2 x 2 or 3 x 3.
-extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v3_unrolled(
+extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v4_unrolled(
     const real* __restrict__ x, int64* __restrict__ index, Windows windows, int B, int S) {
     const int t = blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= B * windows.I * windows.J * S) return;
@@ -138,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(256) pick_windows_v1_naive(
 }
 
 // Changes: S channels lie side by side, and neighbouring threads take neighbouring channels.
-extern "C" __global__ void __launch_bounds__(256) pick_windows_v2_either_layout(
+extern "C" __global__ void __launch_bounds__(256) pick_windows_v3_either_layout(
     const real* __restrict__ x, const int64* __restrict__ index, real* __restrict__ y,
     int B, int S, int windows, int pixels) {
     const int t = blockIdx.x * blockDim.x + threadIdx.x;
@@ -149,7 +149,7 @@ extern "C" __global__ void __launch_bounds__(256) pick_windows_v2_either_layout(
 
 // Changes: a thread picks four pixels, a block's width apart, so that four indices and then four pixels are
 // on their way at once: a pixel cannot be asked for before its index has come.
-extern "C" __global__ void __launch_bounds__(256) pick_windows_v3_four(
+extern "C" __global__ void __launch_bounds__(256) pick_windows_v4_four(
     const real* __restrict__ x, const int64* __restrict__ index, real* __restrict__ y,
     int B, int S, int windows, int pixels) {
     constexpr int EACH = 4;
@@ -197,7 +197,7 @@ struct Places {
     }
 };
 
-// The first half of v2: the lowest and the highest place in each chunk, one warp a chunk.
+// The first half of v3: the lowest and the highest place in each chunk, one warp a chunk.
 extern "C" __global__ void __launch_bounds__(256) put_windows_ranges(
     const int64* __restrict__ index, int* __restrict__ lowest, int* __restrict__ highest,
     int B, int S, int windows, int pixels) {
@@ -209,7 +209,7 @@ extern "C" __global__ void __launch_bounds__(256) put_windows_ranges(
 }
 
 // Changes: a warp owns a bin of pixels, and reads only the windows that may lead there.
-extern "C" __global__ void __launch_bounds__(256) put_windows_v2_bins(
+extern "C" __global__ void __launch_bounds__(256) put_windows_v3_bins(
     const real* __restrict__ y, const int64* __restrict__ index, const int* __restrict__ lowest,
     const int* __restrict__ highest, real* __restrict__ x, int B, int S, int windows, int pixels) {
     constexpr int BIN = 4096 / sizeof(real), WARPS = 8;

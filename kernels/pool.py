@@ -1,7 +1,8 @@
 """Launches pool.cu: where the maximum of each window is, and moving values to and from there.
 
 The names, arguments and results are those of ``minidl.compute.reference.pool``. From the second
-rung on, channels last images are read, and results left, as they lie in memory.
+rung on, which is that of pool_packs.cu, channels last images are read, and results left, as they
+lie in memory.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Any
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.windows import Windows
 from minidl.cuda.ladder import Ladder, Rung
-from minidl.cuda.launch import launch_each
+from minidl.cuda.launch import launch_each, runs_natively
 from minidl.cuda.prepare import WARP, ceil_div, is_nhwc
 from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels.packs import SHARE, launch_packs, shares
 
 SOURCE = source_of(folder() / "pool.cu")
 EACH, CHUNK = constants(SOURCE)["EACH"], constants(SOURCE)["CHUNK"]
-"""Pixels that a thread picks in v3, and windows in a range: the numbers of the .cu file."""
+"""Pixels that a thread picks in v4, and windows in a range: the numbers of the .cu file."""
+
+PACKS = source_of(folder() / "pool_packs.cu")
 
 # Layouts.
 
@@ -71,6 +75,21 @@ def _find(kernel: str, x: Array, windows: Windows) -> Array:
     return _logical(index, last)
 
 
+def _find_in_packs(kernel: str, x: Array, windows: Windows) -> Array:
+    last = is_nhwc(x)
+    index = _empty(xp_of(x), (*x.shape[:2], *windows.output), "int64", last)
+    if not x.size:  # nothing but padding
+        index[...] = -1
+    elif index.size:
+        sizes = _planes(x.shape, last)
+        many, parts = shares(PACKS, sizes["S"], x)
+        threads = sizes["B"] * windows.output[0] * parts
+        arrays = {"x": _memory(x, last), "index": index}
+        launch_packs(kernel, threads, index.size // threads, index, **arrays, windows=windows,
+                     **sizes, many=many)
+    return _logical(index, last)
+
+
 # Picking.
 
 
@@ -89,6 +108,20 @@ def _pick(kernel: str, x: Array, index: Array, each: int = 1) -> Array:
         arrays = {"x": _memory(x, last), "index": _memory(_int64(index), last), "y": y}
         sizes = _planes(x.shape, last) | _counts(index.shape, x.shape)
         launch_each(kernel, ceil_div(y.size, each), **arrays, **sizes)
+    return _logical(y, last)
+
+
+def _pick_in_packs(kernel: str, x: Array, index: Array) -> Array:
+    last = is_nhwc(x)
+    y = _empty(xp_of(x), index.shape, x.dtype, last)
+    if y.size:
+        sizes = _planes(x.shape, last) | _counts(index.shape, x.shape)
+        many, parts = shares(PACKS, sizes["S"], x)
+        each = ceil_div(SHARE * parts, sizes["S"]) if runs_natively(x) else EACH
+        threads = sizes["B"] * ceil_div(sizes["windows"], each) * parts
+        arrays = {"x": _memory(x, last), "index": _memory(_int64(index), last), "y": y}
+        sizes |= {"many": many, "each": each}
+        launch_packs(kernel, threads, y.size // threads + 1, y, **arrays, **sizes)
     return _logical(y, last)
 
 
@@ -121,6 +154,20 @@ def _put(kernel: str, y: Array, index: Array, size: tuple[int, int]) -> Array:
     return _logical(x, last)
 
 
+def _put_in_packs(kernel: str, y: Array, index: Array, size: tuple[int, int]) -> Array:
+    last, shape = is_nhwc(index), (*y.shape[:2], *size)
+    x = _empty(xp_of(y), shape, y.dtype, last)
+    if not x.size or not y.size:
+        x[...] = 0
+        return _logical(x, last)
+    sizes = _planes(shape, last) | _counts(y.shape, shape)
+    many, parts = shares(PACKS, sizes["S"], y)
+    threads = sizes["B"] * parts
+    arrays = {"y": _memory(y, last), "index": _memory(_int64(index), last), "x": x}
+    launch_packs(kernel, threads, x.size // threads, x, **arrays, **sizes, many=many)
+    return _logical(x, last)
+
+
 def _int64(index: Array) -> Array:
     return index.astype("int64", copy=False)
 
@@ -134,18 +181,21 @@ def _counts(output: tuple[int, ...], image: tuple[int, ...]) -> dict[str, int]:
 
 MAX_POOL2D_INDEX = Ladder("max_pool2d_index", [
     Rung("naive", _find_naive),
+    Rung("packs", _find_in_packs, native=True),
     Rung("either_layout", _find),
     Rung("unrolled", _find, fits=_unrolled),
 ])
 
 PICK_WINDOWS = Ladder("pick_windows", [
     Rung("naive", _pick_naive),
+    Rung("packs", _pick_in_packs, native=True),
     Rung("either_layout", _pick),
     Rung("four", _pick, each=EACH),
 ])
 
 PUT_WINDOWS = Ladder("put_windows", [
     Rung("naive", _put_naive),
+    Rung("packs", _put_in_packs, native=True),
     Rung("bins", _put),
 ])
 

@@ -11,18 +11,18 @@
 // A table lies as (T, I) in memory, so that neighbouring threads read neighbouring numbers. Rows with fewer
 // taps are filled up with weight 0. Such taps are skipped, not multiplied: 0 * NaN would be NaN.
 //
-// Per output v1 multiplies T_down T_across + T_across times; v2 and v3 T_across times, and T_down times for
+// Per output v1 multiplies T_down T_across + T_across times; v3 and v4 T_across times, and T_down times for
 // each number of `mixed`, of which there are W / J per output. For bicubic enlargement to twice the size that
-// is 4 + 2 instead of 20, for bilinear 2 + 1 instead of 6. v2 writes `mixed` to memory and reads it again, v3
+// is 4 + 2 instead of 20, for bilinear 2 + 1 instead of 6. v3 writes `mixed` to memory and reads it again, v4
 // does not, and mixes only the columns at the edges of its tiles twice. With one tap along an axis v1 has
 // nothing to save.
 //
-// Two layouts: v2 takes NCHW arrays and channels last ones as they lie. v1 and v3 take NCHW arrays.
+// Two layouts: v3 takes NCHW arrays and channels last ones as they lie. v1 and v4 take NCHW arrays.
 //
 // rung               idea it adds                                                      measured
 // v1_naive           the formula, one thread per output                                not yet
-// v2_two_passes      rows first, then columns                                          not yet
-// v3_shared_rows     the mixed rows of a tile of outputs stay in shared memory         not yet
+// v3_two_passes      rows first, then columns                                          not yet
+// v4_shared_rows     the mixed rows of a tile of outputs stay in shared memory         not yet
 #include "minidl.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) resample_v1_naive(
@@ -50,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(256) resample_v1_naive(
 // Changes: one axis at a time, by a table of T taps. x: (B, H, S), y: (B, I, S). Where rows of an NCHW array
 // are mixed, B = N C and S = W; where columns are, B = N C I, S = 1, and H and I stand for W and J. Of a
 // channels last array, B = N and S = W C, then B = N I and S = C.
-extern "C" __global__ void __launch_bounds__(256) resample_v2_two_passes(
+extern "C" __global__ void __launch_bounds__(256) resample_v3_two_passes(
     const real* __restrict__ x, const int* __restrict__ index, const real* __restrict__ weight,
     real* __restrict__ y, int B, int H, int I, int S, int T) {
     const int o = blockIdx.x * blockDim.x + threadIdx.x;
@@ -70,7 +70,7 @@ constexpr int ROWS = 16, COLUMNS = 32;  // of a block's tile of outputs
 // their columns from there. The tile's taps lie on columns lowest[tile] to lowest[tile] + span - 1.
 // A warp takes row after row, a lane one column: when an image is shrunk to 1 / f, lanes read f apart, which
 // meets a bank up to f times.
-extern "C" __global__ void __launch_bounds__(256) resample_v3_shared_rows(
+extern "C" __global__ void __launch_bounds__(256) resample_v4_shared_rows(
     const real* __restrict__ x, const int* __restrict__ index_down, const real* __restrict__ weight_down,
     const int* __restrict__ index_across, const real* __restrict__ weight_across,
     const int* __restrict__ lowest, real* __restrict__ y,

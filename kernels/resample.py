@@ -1,7 +1,7 @@
 """Launches resample.cu: resizing by taps, one table for the rows and one for the columns.
 
-The name, arguments and result are those of ``minidl.compute.reference.resample``. The tables are
-moved to the array's device once, and kept there.
+The name, arguments and result are those of ``minidl.compute.reference.resample``. The rung
+of packs is in resample_packs.cu. Tables are moved to the array's device once, and kept there.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from minidl.compute.arrays import Array, xp_of
 from minidl.compute.taps import Taps
 from minidl.cuda.gpu import FREE_SHARED
 from minidl.cuda.ladder import Ladder, Rung
-from minidl.cuda.launch import launch, launch_each
+from minidl.cuda.launch import lanes_of, launch, launch_each
 from minidl.cuda.prepare import ceil_div, is_nhwc
 from minidl.cuda.source import constants, folder, source_of
+from minidl.kernels.packs import launch_packs, shares
 
 NUMBERS = constants(source_of(folder() / "resample.cu"))
 ROWS, COLUMNS = NUMBERS["ROWS"], NUMBERS["COLUMNS"]
-"""Rows and columns of a block's tile of outputs in v3: the numbers of the .cu file."""
+"""Rows and columns of a block's tile of outputs in v4: the numbers of the .cu file."""
+
+PACKS = source_of(folder() / "resample_packs.cu")
+FEW = 2.5
+"""The taps of a pixel, on the average, above which rows that become more are mixed first."""
 
 
 # Tables.
@@ -60,6 +65,47 @@ def _moved(taps: Taps, dtype: Any, xp: Any, device: str) -> Table:
     )
 
 
+class Rows(NamedTuple):
+    """Taps as resample_packs.cu reads them, pixel after pixel, without those of weight 0."""
+
+    starts: Array
+    index: Array
+    weight: Array
+    runs: Array
+    """How many pixels from each on are copies of pixels side by side."""
+
+
+def _rows(taps: Taps, x: Array) -> Rows:
+    device = str(getattr(x, "device", "cpu"))
+    return _compact(taps, x.dtype, xp_of(x), device)
+
+
+@lru_cache(maxsize=1024)
+def _compact(taps: Taps, dtype: Any, xp: Any, device: str) -> Rows:
+    weight = taps.weight.astype(dtype)
+    used = weight != 0
+    starts = np.concatenate([[0], used.sum(1).cumsum()])
+    # One number at least: a kernel takes no empty array.
+    index, weight = np.append(taps.index[used], 0), np.append(weight[used], 0)
+    return Rows(
+        xp.asarray(starts.astype(np.int32)),
+        xp.asarray(index.astype(np.int32)),
+        xp.asarray(weight.astype(dtype)),
+        xp.asarray(_runs(taps).astype(np.int32)),
+    )
+
+
+def _runs(taps: Taps) -> Array:
+    copied = (taps.weight != 0).sum(1) == 1
+    copied &= taps.weight.sum(1) == 1
+    index = (taps.index * (taps.weight != 0)).sum(1)
+    runs, follows = np.zeros(taps.count + 1, int), 0
+    for i in reversed(range(taps.count)):
+        follows = i + 1 < taps.count and index[i + 1] == index[i] + 1
+        runs[i] = copied[i] * (1 + runs[i + 1] * follows)
+    return runs[:-1]
+
+
 # Which rung fits: the reason why not, or nothing.
 
 
@@ -93,6 +139,47 @@ def _at_once(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
     if y.size:
         launch_each(kernel, y.size, x=x, y=y, **_arguments(x, down, across))
     return y
+
+
+def _in_packs(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
+    n, c, h, w = x.shape
+    i, j, last = down.count, across.count, is_nhwc(x)
+    planes, pixel = (n, c) if last else (n * c, 1)
+    y = x.transpose(0, 2, 3, 1) if last else x
+    # Rows first, all of whose numbers lie together as channels do: where that fills packs, which
+    # few channels do not, and where several pixels share what is mixed.
+    narrow = pixel < lanes_of(PACKS, x)
+    if x.size and (narrow or i > h) and len(_rows(down, x).weight) > (1.5 if narrow else FEW) * i:
+        y = _mix_pixels(kernel, y, (planes, h, 1, w * pixel), down, _same(1))
+        h, down = i, _same(i)
+    y = _mix_pixels(kernel, y, (planes, h, w, pixel), down, across)
+    return y.transpose(0, 3, 1, 2) if last else y.reshape(n, c, i, j)
+
+
+def _mix_pixels(
+    kernel: str, x: Array, shape: tuple[int, int, int, int], down: Taps, across: Taps
+) -> Array:
+    """Mix both axes, (B, H, W, S) -> (B, I, J, S), where S numbers are a pixel."""
+    planes, h, w, run = shape
+    i, j = down.count, across.count
+    y = xp_of(x).empty((planes, i, j, run), x.dtype)
+    if y.size:
+        many, parts = shares(PACKS, run, x)
+        arrays = {"x": x, "y": y}
+        for axis, taps in (("down", down), ("across", across)):
+            rows = _rows(taps, x)
+            arrays |= {f"{name}_{axis}": getattr(rows, name) for name in rows._fields}
+        del arrays["runs_down"]
+        sizes = {"B": planes, "H": h, "W": w, "I": i, "J": j, "S": run, "many": many}
+        threads = planes * i * parts
+        launch_packs(kernel, threads, y.size // threads + 1, y, **arrays, **sizes)
+    return y
+
+
+@lru_cache(maxsize=1024)
+def _same(size: int) -> Taps:
+    """The table that leaves an axis as it is."""
+    return Taps(size, np.arange(size)[:, None], np.ones((size, 1)))
 
 
 def _in_two_passes(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
@@ -148,6 +235,7 @@ def _arguments(x: Array, down: Taps, across: Taps) -> dict[str, Any]:
 
 RESAMPLE = Ladder("resample", [
     Rung("naive", _at_once),
+    Rung("packs", _in_packs, native=True),
     Rung("two_passes", _in_two_passes, fits=_either_layout),
     Rung("shared_rows", _in_tiles, fits=_tile_fits),
 ])

@@ -14,7 +14,7 @@ from minidl.tensor import Tensor, as_tensor, tensor  # isort: skip  (everything 
 
 from numpy import float16, float32, float64, int8, int16, int32, int64, uint8
 
-from minidl import functional, methods, random
+from minidl import functional, in_place, methods, numpys, random
 from minidl.autograd import (
     Op,
     enable_grad,
@@ -47,13 +47,25 @@ from minidl.creation import (
 )
 from minidl.functional import (
     abs,
+    argmax,
+    argmin,
+    argsort,
+    bmm,
     cat,
+    chunk,
+    clamp,
     clip,
     concatenate,
     cos,
+    cumsum,
+    einsum,
     exp,
     expand,
+    flatten,
+    flip,
+    gather,
     log,
+    log1p,
     logsumexp,
     matmul,
     max,
@@ -61,17 +73,27 @@ from minidl.functional import (
     mean,
     min,
     minimum,
+    norm,
     permute,
+    pow,
+    prod,
+    relu,
     reshape,
     sigmoid,
+    sign,
     sin,
+    softmax,
+    sort,
     split,
     sqrt,
     square,
     squeeze,
     stack,
+    std,
     sum,
     tanh,
+    tile,
+    topk,
     transpose,
     unsqueeze,
     var,
@@ -81,6 +103,8 @@ from minidl.kinds import Bilinear, Linear, Pointwise
 from minidl.random import manual_seed
 
 methods.attach()
+in_place.attach()
+numpys.attach()
 top_folders.make_importable()
 
 ROOMS = (
@@ -92,6 +116,7 @@ ROOMS = (
 LATER = {
     "kernels_of": "minidl.cuda.source",
     "launch": "minidl.cuda.launch",
+    **dict.fromkeys(("load", "save"), "minidl.saving"),
     **dict.fromkeys(("hessian", "hvp", "jacobian", "jvp", "vjp"), "minidl.derivatives"),
 }
 """The functions that are imported when they are first asked for, and where they are."""

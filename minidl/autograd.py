@@ -33,6 +33,9 @@ from minidl.tensor import Tensor, as_tensor
 OUT = -1
 """The number of an Op's own output among the numbers of its inputs."""
 
+HELD = -2
+"""The number of what an Op holds among the numbers of its inputs."""
+
 _recording: ContextVar[bool] = ContextVar("minidl_recording", default=True)
 
 
@@ -115,7 +118,7 @@ class Node:
         by = changed_since(array, self.made)
         if by:
             assert self.op is not None
-            which = "the output" if i == OUT else f"input {i}"
+            which = {OUT: "the output", HELD: "an array of places"}.get(i, f"input {i}")
             raise GradientError(
                 message(
                     f"{self.op.name}: {which}, which the derivative needs, has been changed since",
@@ -129,6 +132,9 @@ class Node:
         """Return the gradient of input ``i``, in that input's own shape and dtype."""
         parent, op = self.parents[i], self.op
         assert parent is not None and op is not None
+        if op.held and clock[0] != self.made:
+            for array in op.held:
+                self._check_unchanged(HELD, array)
         result = op.vjp(i, grad, self)
         if result is None:
             return None
@@ -164,6 +170,10 @@ class Op:
     """Prefix of the methods that hold the derivative, one per input."""
     matched: ClassVar[bool] = False
     """Whether the inputs are combined element by element, and numbers among them take a dtype."""
+    held: tuple[Array, ...] = ()
+    """Arrays of places among the settings, which others may hold, too, and must not change."""
+    fresh: bool = False
+    """Whether each vjp gives a new array, which nobody else holds or will hold."""
 
     inputs: ClassVar[tuple[str, ...]] = ()
     rules: ClassVar[dict[int, str]] = {}
@@ -293,7 +303,7 @@ def grad(
     roots = _starts(outputs, grad_outputs)
     found: dict[Node, Tensor] = {}
 
-    def collect(node: Node, gradient: Tensor) -> None:
+    def collect(node: Node, gradient: Tensor, own: bool) -> None:
         if node in targets:
             found[node] = gradient
 
@@ -311,13 +321,13 @@ def grad(
 def backward(outputs: Tensor, gradient: Any = None, create_graph: bool = False) -> None:
     """Add the gradient of ``outputs`` to the ``.grad`` of every leaf it depends on."""
 
-    def deposit(node: Node, arrived: Tensor) -> None:
+    def deposit(node: Node, arrived: Tensor, own: bool) -> None:
         leaf = node.tensor() if node.tensor is not None else None
         if leaf is None:
             return
         if leaf.grad is not None:
             leaf.grad = leaf.grad + arrived
-        elif create_graph:
+        elif create_graph or (own and arrived.data.strides == leaf.data.strides):
             leaf.grad = arrived
         elif arrived.data.strides == leaf.data.strides:
             leaf.grad = Tensor(arrived.data.copy("K"))  # as a gradient may share its memory
@@ -364,7 +374,9 @@ def _start(y: Tensor, weight: Any) -> tuple[Node, Tensor]:
             message("backward: a gradient must have the shape of its output",
                     f"the output has shape {y.shape}, the gradient {start.shape}")
         )
-    return y.node, start if start.data.dtype == y.data.dtype else start.astype(y.dtype)
+    if start.data.dtype != y.data.dtype:
+        return y.node, start.astype(y.dtype)
+    return y.node, Tensor(start.data, start.node)  # this walk's own: ops may know a walk by it
 
 
 def _paths_to(targets: set[Node], roots: list[Node]) -> set[Node]:
@@ -386,13 +398,15 @@ def _walk(
     roots: list[tuple[Node, Tensor]],
     useful: set[Node] | None,
     create_graph: bool,
-    visit: Callable[[Node, Tensor], None],
+    visit: Callable[[Node, Tensor, bool], None],
 ) -> None:
     """Show ``visit`` each useful Node (or leaf) with its whole gradient, deepest Node first.
 
-    A loop over a heap, not a recursion: graphs are deeper than Python's stack.
+    And whether that gradient is in an array of its own: new, and never seen by a hook. A loop over
+    a heap, not a recursion: graphs are deeper than Python's stack.
     """
     arrived: dict[Node, Tensor] = {}
+    fresh: set[Node] = set()
     heap: list[tuple[int, int, Node]] = []
     order = itertools.count()
     delivered = roots  # (Node, its gradient or a part of it), to be added to what has arrived
@@ -404,6 +418,7 @@ def _walk(
                     continue
                 if node in arrived:
                     arrived[node] = arrived[node] + gradient
+                    fresh.add(node)
                 else:
                     arrived[node] = gradient
                     heapq.heappush(heap, (-node.depth, next(order), node))
@@ -411,16 +426,19 @@ def _walk(
                 return
             node = heapq.heappop(heap)[2]
             gradient = arrived.pop(node)
+            own = node in fresh and not node.hooks
             for hook in tuple(node.hooks) if node.hooks else ():
                 replacement = hook(gradient)
                 gradient = gradient if replacement is None else replacement
             if node.op is None or useful is not None:  # what ``backward`` visits are the leaves
-                visit(node, gradient)
+                visit(node, gradient, own)
             delivered = []
             for i, parent in enumerate(node.parents):
                 if parent is not None and (useful is None or parent in useful):
                     result = node.vjp(i, gradient)
                     if result is not None:
                         delivered.append((parent, result))
+                        if node.op is not None and node.op.fresh:
+                            fresh.add(parent)
     finally:
         _recording.reset(token)

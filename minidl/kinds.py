@@ -56,7 +56,7 @@ class Transposed(Linear):
     """A linear map turned around."""
 
     def __init__(self, op: Linear):
-        self.op = op
+        self.op, self.held = op, op.held
 
     @property
     def name(self) -> str:
@@ -192,6 +192,9 @@ class Bilinear:
     names: ClassVar[Mapping[str, str]] = {}
     """The names of corners, by letter; of the others it is the form's, with the letter."""
 
+    fresh: ClassVar[bool] = False
+    """Whether each corner is a new array, never a view of its operands."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.others = {y: tuple(x for x in cls.letters if x != y) for y in cls.letters}
@@ -205,7 +208,7 @@ class Corner(Op):
     """One corner of a bilinear form, as an op on the other two arrays."""
 
     def __init__(self, form: Bilinear, letter: str):
-        self.form, self.letter = form, letter
+        self.form, self.letter, self.fresh = form, letter, form.fresh
         self.operands = form.others[letter]
         self.compute = getattr(form, f"corner_{letter}")
 

@@ -14,13 +14,16 @@ import numpy as np
 import minidl.functional as F
 from minidl.compute.arrays import xp_of
 from minidl.errors import GradientError, message
+from minidl.naming import either_name
 from minidl.tensor import Tensor, as_tensor
 
 Method = Callable[..., Any]
 
 FUNCTIONS = (
-    "clamp", "cos", "erf", "log_softmax", "logsumexp", "matmul", "moveaxis", "relu", "sigmoid",
-    "sign", "sin", "softmax", "square", "std", "take", "tanh", "split",
+    "add", "argmin", "argsort", "bmm", "chunk", "clamp", "cos", "cumsum", "div", "erf", "gather",
+    "log1p", "log_softmax", "logsumexp", "matmul", "maximum", "minimum", "moveaxis", "mul", "neg",
+    "norm", "pow", "prod", "relu", "sigmoid", "sign", "sin", "softmax", "sort", "split", "square",
+    "std", "sub", "take", "tanh", "topk",
 )
 """The functions of ``minidl.functional`` that are methods of their first argument, too."""
 
@@ -28,11 +31,24 @@ FUNCTIONS = (
 def _of_array(name: str) -> Method:
     """Make a method that asks the array, and gives a Tensor without a gradient."""
 
-    def method(self: Tensor, *args: Any) -> Tensor:
-        xp = xp_of(self.data)
-        return Tensor(xp.asarray(getattr(xp, name)(self.data, *args)))
+    def method(self: Tensor) -> Tensor:
+        return Tensor(getattr(xp_of(self.data), name)(self.data))
 
     return method
+
+
+def _reduced(name: str) -> Method:
+    @either_name
+    def method(self: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
+        xp = xp_of(self.data)
+        return Tensor(xp.asarray(getattr(xp, name)(self.data, axis=axis, keepdims=keepdims)))
+
+    return method
+
+
+def _listed(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """Read numbers that are given one by one, or as one sequence."""
+    return tuple(given[0]) if given and isinstance(given[0], tuple | list) else given
 
 
 def _bits(name: str) -> Method:
@@ -63,11 +79,16 @@ OTHERS: dict[str, Method] = {
     "cpu": lambda self: self.to("cpu"),
     "cuda": lambda self: self.to("cuda"),
     "contiguous": lambda self: self,  # layouts are the business of the code that fills arrays
-    "argmin": _of_array("argmin"),
-    "all": _of_array("all"),
-    "any": _of_array("any"),
+    "masked_fill": lambda self, mask, value: F.where(mask, value, self),
+    "repeat": lambda self, *reps: F.tile(self, _listed(reps)),
+    "flip": lambda self, *dims: F.flip(self, _listed(dims)),
+    "amax": lambda self, dim=None, keepdim=False: F.max(self, axis=dim, keepdims=keepdim),
+    "amin": lambda self, dim=None, keepdim=False: F.min(self, axis=dim, keepdims=keepdim),
+    "all": _reduced("all"),
+    "any": _reduced("any"),
     "isnan": _of_array("isnan"),
     "isfinite": _of_array("isfinite"),
+    "isinf": _of_array("isinf"),
     "__pos__": lambda self: self,
     "__invert__": _of_array("invert"),
     "__and__": _bits("bitwise_and"),

@@ -14,9 +14,8 @@ from weakref import ref
 import numpy as np
 
 from minidl.compute.arrays import Array, device_of, is_array, to_device
-from minidl.compute.changes import changed
 from minidl.compute.dtypes import default_dtype
-from minidl.errors import ArgumentError, DtypeError, GradientError, ShapeError, message
+from minidl.errors import ArgumentError, DtypeError, GradientError, message
 
 if TYPE_CHECKING:
     from minidl.autograd import Node
@@ -36,9 +35,6 @@ class Tensor:
 
     __slots__ = ("__weakref__", "data", "grad", "node")
 
-    # NumPy arrays leave `array * tensor` to the Tensor.
-    __array_ufunc__ = None
-
     def __init__(self, data: Array, node: Node | None = None):
         if type(data) is not np.ndarray and not is_array(data):
             data = _array_of(data)
@@ -57,9 +53,11 @@ class Tensor:
         return self.data.ndim
 
     @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.data.size
+    def size(self) -> Size:
+        """The number of elements; called, as in PyTorch, the shape, or one size of it."""
+        size = Size(self.data.size)
+        size.shape = self.data.shape
+        return size
 
     @property
     def dtype(self) -> np.dtype:
@@ -243,44 +241,6 @@ class Tensor:
     def __getitem__(self, index: Any) -> Tensor:
         return F.getitem(self, index)
 
-    # In place, outside the graph; inside it these give new Tensors, as x = x + y does.
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self._in_place("+=", F.add, other)
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self._in_place("-=", F.sub, other)
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self._in_place("*=", F.mul, other)
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self._in_place("/=", F.div, other)
-
-    def _in_place(self, sign: str, function: Callable[..., Tensor], other: Any) -> Tensor:
-        recorded = isinstance(other, Tensor) and other.node is not None
-        if autograd.is_recording() and (recorded or self.node is not None):
-            if self.node is not None and self.is_leaf:
-                raise GradientError(
-                    message(
-                        f"{sign}: this leaf wants a gradient, and would be changed in place",
-                        hint="do so inside `with minidl.no_grad():`, or write x = x + y.",
-                    )
-                )
-            return function(self, other)
-        result = function(self.detach(), other)
-        if result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
-            raise ShapeError(
-                message(
-                    f"{sign}: the result does not fit into the array that is changed",
-                    f"it has shape {self.shape}, {self.dtype}; "
-                    f"the result has shape {result.shape}, {result.dtype}",
-                )
-            )
-        self.data[...] = result.data
-        changed(self.data, sign)
-        return self
-
     # Comparisons give Tensors of bool, which carry no gradient.
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
@@ -320,8 +280,8 @@ class Tensor:
     def min(self, *args: Any, **kwargs: Any) -> Any:
         return F.min(self, *args, **kwargs)
 
-    def argmax(self, axis: int | None = None) -> Tensor:
-        return Tensor(self.data.argmax(axis))
+    def argmax(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.argmax(self, *args, **kwargs)
 
     def exp(self) -> Tensor:
         return F.exp(self)
@@ -368,13 +328,18 @@ class Tensor:
         """Convert the values to another dtype; gradients come back in this one."""
         return F.astype(self, dtype)
 
-    def to(self, target: Any) -> Tensor:
-        """Move to a device (``"cpu"``, ``"cuda"``) or convert to a dtype, inside the graph."""
-        try:
-            dtype = np.dtype(target)
-        except TypeError:
-            return F.to_device(self, target)
-        return F.astype(self, dtype)
+    def to(self, *targets: Any, device: str | None = None, dtype: Any = None) -> Tensor:
+        """Move to a device (``"cpu"``, ``"cuda"``), convert to a dtype, or both, inside the graph.
+
+        A Tensor among ``targets`` stands for its device and its dtype.
+        """
+        moved = self
+        for target in (*targets, device, dtype):
+            if isinstance(target, Tensor):
+                moved = F.astype(F.to_device(moved, target.device), target.dtype)
+            elif target is not None:
+                moved = _converted(moved, target)
+        return moved
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copied Node would send its gradients to the Tensor that it was made for.
@@ -384,6 +349,15 @@ class Tensor:
                         hint="take x.detach().")
             )
         return _rebuilt, (self.data, self.requires_grad)
+
+
+def _converted(tensor: Tensor, target: Any) -> Tensor:
+    """Convert to what names a dtype, or move to what names a device."""
+    try:
+        dtype = np.dtype(target)
+    except TypeError:
+        return F.to_device(tensor, target)
+    return F.astype(tensor, dtype)
 
 
 def _rebuilt(data: Array, requires_grad: bool) -> Tensor:
@@ -403,6 +377,22 @@ def _array_of(value: Any) -> np.ndarray:
             )
         )
     return np.asarray(value)
+
+
+class Size(int):
+    """A number of elements, NumPy's ``x.size``, that can be called, as PyTorch's ``x.size()``."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, dim: int | None = None) -> Any:
+        """Return the shape, or its size along one axis."""
+        if dim is None:
+            return self.shape
+        if not -len(self.shape) <= dim < len(self.shape):
+            raise ArgumentError(
+                message(f"size: axis {dim} does not exist", f"the shape is {self.shape}")
+            )
+        return self.shape[dim]
 
 
 class Hook:

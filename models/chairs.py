@@ -132,7 +132,7 @@ class ChairNetwork(nn.Module):
             c = F.one_hot(c, self.classes)
         c, v = c.astype(weight.dtype), v.astype(weight.dtype)
         if t is None:
-            zeros = np.zeros((len(v), self.transforms), weight.dtype)
+            zeros = np.zeros((len(v), self.transforms), np.float32)
             t = Tensor(to_device(zeros, weight.device))
         t = as_tensor(t).astype(weight.dtype)
         found = c.shape, v.shape, t.shape

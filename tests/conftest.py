@@ -11,6 +11,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 import minidl  # noqa: E402
+from minidl.cuda import nvrtc  # noqa: E402
 
 settings.register_profile(
     "repeatable",
@@ -27,6 +28,13 @@ settings.load_profile("repeatable")
 def seeded():
     """Every test starts from the same random numbers."""
     minidl.manual_seed(0)
+
+
+@pytest.fixture
+def with_nvrtc():
+    """Skip where NVRTC is not installed, which is found when the test runs."""
+    if not nvrtc.available():
+        pytest.skip("NVRTC is not installed: pip install 'minidl[kernels]'")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

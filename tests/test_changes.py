@@ -88,6 +88,100 @@ def test_few_changes_are_remembered(monkeypatch):
     assert changes.changed_since(kept[-1], changes.clock[0] - 1) == "a test"
 
 
+# --- places: index arrays that an op holds ---
+
+
+def pooled(x: minidl.Tensor) -> tuple[minidl.Tensor, minidl.Tensor]:
+    return F.max_pool2d(x, 2, return_indices=True)
+
+
+HOLDERS = {
+    "x[i]": ((4,), lambda x, i: x[i]),
+    "x[i, :]": ((4, 2), lambda x, i: x[i, :]),
+    "take": ((4, 2), lambda x, i: F.take(x, i, 0)),
+    "embedding": ((4, 2), lambda x, i: F.embedding(i, x)),
+    "take_along_axis": ((4,), lambda x, i: F.take_along_axis(x, i, 0)),
+    "unpool": ((1, 1, 1, 3), lambda x, i: F.max_unpool2d(x, i.reshape(1, 1, 1, 3), 2)),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_an_index_tensor_that_was_changed_in_between_is_an_error(name):
+    shape, read = HOLDERS[name]
+    x, i = T(np.arange(np.prod(shape) * 1.0).reshape(shape), requires_grad=True), T([0, 1, 3])
+    y = (read(x, i) * 2).sum()
+    (right,) = minidl.grad(y, x)
+    i += 0
+    with pytest.raises(GradientError, match=r"an array of places.*\n.*\(.*3.*changed.*\+="):
+        y.backward()
+    i -= 1  # a graph that is made after a change goes by what it finds
+    i += 1
+    read(x, i).sum().backward()
+    assert (2 * x.grad.data == right.data).all()
+
+
+@pytest.mark.parametrize(
+    "both", [pooled, lambda x: x.max(-1)], ids=["max_pool2d", "max"]
+)
+def test_places_that_an_op_returned_are_not_changed_under_it(both):
+    x = T(np.arange(16.0).reshape(1, 1, 4, 4), requires_grad=True)
+    y, places = both(x)
+    places += 1
+    with pytest.raises(GradientError, match="an array of places"):
+        y.sum().backward()
+
+
+def test_a_second_derivative_minds_the_places_too():
+    x, i = T([1.0, 2.0, 3.0], requires_grad=True), T([0, 2])
+    (slope,) = minidl.grad((x[i] ** 3).sum(), x, create_graph=True)
+    i += 0
+    with pytest.raises(GradientError, match="an array of places"):
+        slope.sum().backward()
+
+
+def test_numpys_places_are_copied_for_the_graph_as_in_pytorch():
+    x, places, mask = T([1.0, 2.0, 3.0], requires_grad=True), np.array([0, 2]), np.ones(3, bool)
+    y, z = x[places].sum(), x[mask].sum()
+    places += 1
+    mask[:] = False
+    y.backward()
+    assert x.grad.tolist() == [1, 0, 1]
+    z.backward()
+    assert x.grad.tolist() == [2, 1, 2]
+
+
+# --- p.data = another array ---
+
+
+def test_a_parameter_takes_a_tensor_as_its_data_as_in_pytorch():
+    layer = nn.Linear(2, 1, bias=False)
+    x = T([[1.0, 2.0]])
+    before = (layer.weight * layer.weight).sum()
+    old, other = layer.weight.data.copy(), T([[3.0, 4.0]])
+    layer.weight.data = other
+    assert type(layer.weight.data) is np.ndarray and layer.weight.data is other.data
+    assert layer(x).item() == 11 and "3., 4." in repr(layer.weight)
+    before.backward()  # what the graph kept is the array of before
+    np.testing.assert_allclose(layer.weight.grad.data, 2 * old)
+    layer.weight.grad = None
+    layer.weight.data = np.ones((1, 3))  # of another shape and dtype
+    layer(T(np.ones((1, 3)))).sum().backward()
+    assert (layer.weight.grad.shape, layer.weight.grad.dtype) == ((1, 3), np.float64)
+
+
+def test_a_parameters_data_are_an_array_and_floats():
+    p = nn.Parameter([1.0, 2.0])
+    for wrong in ([1.0, 2.0], 3.0, None):
+        with pytest.raises(minidl.errors.ArgumentError, match=type(wrong).__name__):
+            p.data = wrong
+    with pytest.raises(minidl.errors.DtypeError, match="int64 has no gradient"):
+        p.data = T([1, 2])
+    assert p.tolist() == [1, 2]
+    frozen = nn.Parameter([1.0], requires_grad=False)
+    frozen.data = T([1, 2])
+    assert frozen.tolist() == [1, 2]
+
+
 # --- in place ---
 
 

@@ -56,6 +56,11 @@ def test_networks_have_the_derived_number_of_parameters(undrawn, height, k, mill
     assert all(m[0].bias is None for m in model.refine)
 
 
+def test_there_is_a_module_for_every_height_from_4_to_1024_by_doubling(undrawn):
+    assert list(CHANNELS) == [4 << i for i in range(9)]
+    assert CRN(16, classes=1, k=1, width=0.01).heights == [4, 8, 16]
+
+
 # --- what it computes ---
 
 

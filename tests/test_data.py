@@ -213,6 +213,50 @@ def test_mnist_is_found_under_the_names_that_others_give_it(tmp_path, folder, im
     assert y.tolist() == [0, 1, 2, 3, 4] and x.flags.c_contiguous
 
 
+# As in table II of the source, and its mapping files: ASCII codes of the classes.
+EMNIST_LABELS = {
+    "byclass": (62, {0: "0", 9: "9", 10: "A", 35: "Z", 36: "a", 61: "z"}),
+    "bymerge": (47, {9: "9", 10: "A", 35: "Z", 36: "a", 37: "b", 38: "d", 42: "h", 46: "t"}),
+    "balanced": (47, {0: "0", 12: "C", 39: "e", 43: "n", 44: "q", 45: "r"}),
+    "letters": (26, {0: "A", 25: "Z"}),
+    "digits": (10, {0: "0", 9: "9"}),
+    "mnist": (10, {7: "7"}),
+}
+
+
+@pytest.mark.parametrize("split", EMNIST_LABELS)
+@pytest.mark.parametrize("train", [True, False])
+def test_emnist_is_turned_upright_and_its_labels_count_from_0(tmp_path, split, train):
+    count, known = EMNIST_LABELS[split]
+    assert len(data.EMNIST_CLASSES[split]) == count
+    assert all(data.EMNIST_CLASSES[split][label] == sign for label, sign in known.items())
+    stored = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+    first = 1 if split == "letters" else 0
+    name = f"emnist-{split}-{'train' if train else 'test'}"
+    (tmp_path / "gzip").mkdir()
+    data.write_idx(tmp_path / "gzip" / f"{name}-images-idx3-ubyte.gz", stored)
+    labels = tmp_path / "gzip" / f"{name}-labels-idx1-ubyte.gz"
+    data.write_idx(labels, np.arange(first, first + count, dtype=np.uint8))
+    x, y = data.emnist(tmp_path, split, train).arrays
+    np.testing.assert_array_equal((x[:, 0] * 255).round(), stored.transpose(0, 2, 1))
+    assert (y == np.arange(count)).all() and (x.dtype, y.dtype) == (np.float32, np.int64)
+    with pytest.raises(DataError, match=f"does not hold emnist-{split}"):
+        data.emnist(tmp_path, split, not train)
+    data.write_idx(labels, np.full(count, first + count, np.uint8))
+    with pytest.raises(DataError, match=f"those of '{split}' are {first} to {first + count - 1}"):
+        data.emnist(tmp_path, split, train)
+
+
+def test_emnist_has_splits_of_these_names_only(tmp_path):
+    with pytest.raises(ArgumentError, match="byclass, bymerge, balanced, letters"):
+        data.emnist(tmp_path, "train")
+    small, name = np.zeros((1, 9, 9), np.uint8), "emnist-letters-test"
+    data.write_idx(tmp_path / f"{name}-images-idx3-ubyte", small)
+    data.write_idx(tmp_path / f"{name}-labels-idx1-ubyte", small[0, 0, :1])
+    with pytest.raises(DataError, match=r"emnist: .* not images"):
+        data.emnist(tmp_path, "letters", False)
+
+
 def test_mnists_parts_are_no_names(tmp_path):
     with pytest.raises(ArgumentError, match=r"received 'test'(.|\n)*train=False"):
         data.mnist(tmp_path, "test")

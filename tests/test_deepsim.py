@@ -405,3 +405,11 @@ def test_device_gives_the_same_numbers(monkeypatch):
             found.append([p.grad.numpy() for p in generator.parameters()])
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-4)
+
+
+def test_autoencoders_have_the_papers_sizes_unless_told_otherwise():
+    assert caffenet_vae(4, width=1 / 64).sample(1).shape == (1, 3, 227, 227)
+    model = small_vae()
+    assert model.latent == 32 and model.sample(2).shape == (2, 3, 32, 32)
+    assert model.encode(np.zeros((2, 3, 32, 32), np.float32))[0].shape == (2, 32)
+    assert [p.shape[0] for p in model.encoder.parameters() if p.ndim == 4] == [8, 16, 32]

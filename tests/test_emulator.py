@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from minidl.compute import threads
+from minidl.cuda import compiler as compiler_module
 from minidl.cuda.emulator import building
 from minidl.cuda.launch import launch
 from minidl.cuda.source import kernels_of
@@ -664,7 +665,7 @@ def test_a_compile_error_quotes_the_line():
 
 def test_a_machine_without_compiler_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr(building.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(compiler_module.importlib.util, "find_spec", lambda name: None)
     building.compiler.cache_clear()
     try:
         with pytest.raises(DeviceError, match="no-such-compiler"):

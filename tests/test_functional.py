@@ -110,6 +110,169 @@ def test_pooling_and_unpooling_give_the_maxima_back_at_their_places():
     assert kept.sum() == y.size
 
 
+def test_a_tap_that_lies_outside_under_every_window_is_not_looked_at():
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    pooled = F.max_pool2d(x, 4, stride=2, padding=2, dilation=2).data
+    np.testing.assert_array_equal(pooled[..., 0, 0], x[..., ::2, ::2].max((2, 3)))
+
+
+def test_of_values_put_to_one_place_the_last_alone_has_a_gradient():
+    places = np.array([[[[3, 3], [0, 3]]]])
+    x = np.random.default_rng(0).standard_normal((1, 1, 2, 2))
+    image = F.max_unpool2d(x, places, 2).data.ravel()
+    assert image[3] == x[0, 0, 1, 1] and image[0] == x[0, 0, 1, 0] and np.count_nonzero(image) == 2
+    assert slope(lambda x: F.max_unpool2d(x, places, 2), x).tolist() == [[[[0, 0], [1, 1]]]]
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1, (0,)])
+def test_a_number_is_reduced_along_the_axis_that_it_would_have(axis):
+    number = np.array(3.0)
+    for keepdims in (False, True):
+        for function in (F.sum, F.mean, F.logsumexp):
+            found = function(number, axis, keepdims)
+            assert found.shape == () and found.item() == pytest.approx(3.0, abs=1e-15)
+            assert slope(lambda x, f=function: f(x, axis), number) == 1.0
+    assert F.squeeze(number, axis).item() == 3.0
+    for extreme in (F.max, F.min):
+        assert extreme(number, axis=axis).item() == 3.0
+        assert slope(lambda x, f=extreme: f(x, axis=axis), number) == 1.0
+
+
+def test_a_number_alone_has_all_the_probability():
+    assert F.softmax(np.array(3.0), 0).item() == 1.0
+    assert F.log_softmax(np.array(3.0), -1).item() == 0.0
+    assert [part.item() for part in F.max(np.array(3.0), 0)] == [3.0, 0]
+
+
+def test_softmax_and_sums_convert_first_if_a_dtype_is_given():
+    x = minidl.tensor([[60000.0, 60000.0]], dtype=np.float16)
+    assert F.sum(x, 1, dtype=np.float32).tolist() == [120000.0]
+    assert F.mean(minidl.tensor([1, 2]), dtype=np.float64).dtype == np.float64
+    for function in (F.softmax, F.log_softmax):
+        assert function(x, 1, dtype=np.float64).dtype == np.float64
+
+
+def test_a_bool_in_the_place_of_an_axis_says_whether_a_variance_is_unbiased():
+    assert F.var(X, False).item() == pytest.approx(X.var())
+    assert F.std(X, True).item() == pytest.approx(X.std(ddof=1))
+
+
+def test_norms_of_no_images_are_none_and_so_are_their_derivatives():
+    for norm in (lambda x: F.group_norm(x, 2), lambda x: F.layer_norm(x, 4)):
+        x = minidl.tensor(np.zeros((0, 4)), requires_grad=True)
+        (g,) = minidl.grad(norm(x), x, minidl.zeros_like(x), create_graph=True)
+        (h,) = minidl.grad(g, x, minidl.zeros_like(g))
+        assert g.shape == h.shape == x.shape
+
+
+def test_instance_norm_keeps_the_mean_statistics_of_the_images_and_uses_them():
+    mean, var = minidl.zeros(3), minidl.ones(3)
+    y = F.instance_norm(X, mean, var, momentum=0.25)
+    np.testing.assert_allclose(y.data, F.instance_norm(X).data)
+    np.testing.assert_allclose(mean.data, 0.25 * X.mean((2, 3)).mean(0), rtol=1e-6)
+    unbiased = X.var((2, 3), ddof=1).mean(0)
+    np.testing.assert_allclose(var.data, 0.75 + 0.25 * unbiased, rtol=1e-6)
+    known = F.instance_norm(X, mean, var, use_input_stats=False).data
+    np.testing.assert_allclose(known, F.batch_norm(X, mean, var).data)
+
+
+@pytest.mark.parametrize("widths", [(-6, 7), (7, -6), (-8, 5), (-5, 3)])
+def test_an_edge_is_repeated_even_where_all_before_it_is_cropped(widths):
+    places = np.arange(-widths[0], 6 + widths[1]).clip(0, 5)
+    padded = F.pad(X, widths, mode="replicate")
+    np.testing.assert_array_equal(padded.data, X[..., places])
+    counted = np.bincount(places, minlength=6)
+    np.testing.assert_array_equal(slope(lambda x: F.pad(x, widths, mode="replicate"), X),
+                                  np.broadcast_to(counted, X.shape))
+
+
+def test_a_setting_that_is_numpys_number_leaves_the_dtype_as_it_is():
+    x = np.float32([-1.0, 0.5])
+    y = F.softplus(x, beta=np.float64(2.0))
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y.numpy(), np.log1p(np.exp(2 * x)) / 2, rtol=1e-6)
+
+
+def test_pixels_are_moved_by_a_factor_of_one_and_by_none_below():
+    x = np.arange(12.0).reshape(1, 3, 2, 2)
+    for move in (F.pixel_shuffle, F.pixel_unshuffle):
+        assert (move(x, 1).numpy() == x).all()
+        with pytest.raises(ShapeError, match="factor is 0"):
+            move(x, 0)
+
+
+def test_numbers_in_lists_are_as_good_as_arrays():
+    assert F.mean([1.0, 3.0]).item() == 2
+    assert F.var([1.0, 3.0]).item() == 2
+    assert F.max([1.0, 3.0]).item() == 3 and F.min([1.0, 3.0]).item() == 1
+    assert F.sum([True, True]).item() == 2
+    assert F.split([1.0, 2.0], 1)[1].tolist() == [2]
+    image, weight = np.ones((1, 1, 1, 1)), np.ones((2, 1, 1, 1))
+    assert F.conv2d(image, weight, [1.0, 2.0]).numpy().ravel().tolist() == [2, 3]
+
+
+def test_an_axis_may_be_cut_into_single_rows_and_not_into_less():
+    x = np.arange(6.0).reshape(3, 2)
+    assert [piece.tolist() for piece in F.split(x, 1)] == [[[0, 1]], [[2, 3]], [[4, 5]]]
+    with pytest.raises(ArgumentError, match="at least 1, received 0"):
+        F.split(x, 0)
+
+
+def test_an_empty_list_of_numbers_is_joined_to_anything():
+    np.testing.assert_array_equal(F.cat([np.zeros(0), X, np.zeros(0)], 2).data, X)
+    assert F.cat([np.zeros(0), np.zeros(0)]).shape == (0,)
+
+
+def test_taking_without_an_axis_counts_the_elements_in_a_row():
+    places = np.array([[0, 7], [-1, 7]])
+    np.testing.assert_array_equal(F.take(X, places).data, np.take(X, places))
+    counted = np.zeros(X.size)
+    np.add.at(counted, places.ravel(), 1)
+    np.testing.assert_array_equal(slope(lambda x: F.take(x, places), X).ravel(), counted)
+
+
+def test_a_setting_in_a_list_of_one_counts_for_both_axes():
+    w = np.ones((2, 3, 3, 3))
+    np.testing.assert_array_equal(F.conv2d(X, w, stride=[2], padding=[1]).data,
+                                  F.conv2d(X, w, stride=2, padding=1).data)
+
+
+def test_what_is_added_may_be_scaled():
+    np.testing.assert_allclose(F.add(X, X, alpha=2).data, 3 * X)
+    np.testing.assert_allclose(F.sub(X, 1, alpha=0.5).data, X - 0.5)
+    np.testing.assert_allclose(slope(lambda x: F.sub(X, x, alpha=3), X), -3)
+
+
+def test_quotients_are_rounded_down_or_towards_zero():
+    x, y = minidl.tensor([7, -7, 7, -7, 6]), minidl.tensor([2, 2, -2, -2, -3])
+    for rounding_mode, expected in (("floor", [3, -4, -4, 3, -2]), ("trunc", [3, -3, -3, 3, -2])):
+        for dtype in (np.int64, np.float32):
+            found = F.div(x.astype(dtype), y.astype(dtype), rounding_mode=rounding_mode)
+            assert found.tolist() == expected and found.dtype == dtype
+    assert F.div(np.array([1.0]), 0.0, rounding_mode="floor").item() == math.inf
+
+
+def test_powers_of_integers_have_the_dtype_of_a_product():
+    whole, truth = minidl.tensor([1, 4]), minidl.tensor([True, False])
+    assert (whole**0.5).dtype == (truth**2.0).dtype == np.float32
+    assert (whole**2).dtype == F.square(truth).dtype == (truth**3).dtype == np.int64
+    assert (whole**0.5).tolist() == [1.0, 2.0]
+    assert F.sign(truth).dtype == bool
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest", "nearest-exact", "area"])
+def test_a_signal_is_resized_as_an_image_of_one_row(mode):
+    x = np.random.default_rng(0).standard_normal((2, 3, 5))
+    of_image = {"linear": "bilinear"}.get(mode, mode)
+    for size, scale in ((7, None), (None, 1.7), ([3], None)):
+        y = F.interpolate(x, size, scale, mode)
+        width = y.shape[2] if scale is None else None
+        rows = F.interpolate(x[:, :, None], width and (1, width), scale and (1, scale), of_image)
+        np.testing.assert_array_equal(y.data, rows.data[:, :, 0])
+    ends = F.interpolate(x, 9, mode="linear", align_corners=True).data
+    np.testing.assert_allclose(ends[..., ::2], x, atol=1e-15)
+
+
 W = np.ones((4, 3, 3, 3))
 
 WRONG = {
@@ -136,8 +299,14 @@ WRONG = {
     "interpolate, both": (lambda: F.interpolate(X, 3, 2.0), ArgumentError, "either"),
     "interpolate, corners": (lambda: F.interpolate(X, 3, align_corners=True), ArgumentError,
                              "align_corners"),
-    "interpolate, linear": (lambda: F.interpolate(X, 3, mode="linear"), NotImplementedError,
-                            "linear"),
+    "interpolate, linear": (lambda: F.interpolate(X, 3, mode="linear"), ShapeError, "signals"),
+    "interpolate, trilinear": (lambda: F.interpolate(X, 3, mode="trilinear"), NotImplementedError,
+                               "volumes"),
+    "div, rounding": (lambda: F.div(X, 2, rounding_mode="up"), ArgumentError, "'up'"),
+    "pow, integers": (lambda: F.pow(minidl.tensor([2]), -1), ArgumentError, "fraction"),
+    "pow, two of integers": (lambda: F.pow(minidl.tensor([2]), minidl.tensor([-1])), ArgumentError,
+                             "fraction"),
+    "softmax": (lambda: F.softmax(X, (0, 1)), ArgumentError, "one axis"),
     "grid_sample": (lambda: F.grid_sample(X, np.zeros((1, 2, 2, 2))), ShapeError, "same N"),
     "pixel_shuffle": (lambda: F.pixel_shuffle(X, 2), ShapeError, "divide"),
     "batch_norm": (lambda: F.batch_norm(X, None, None), ArgumentError, "running_mean"),

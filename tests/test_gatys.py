@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -338,3 +339,13 @@ def test_it_runs_and_goes_on_where_the_weights_are(monkeypatch, tmp_path, optimi
         here = run(steps=4, **options, features=features(2)).picture
     assert isinstance(made, np.ndarray)
     np.testing.assert_allclose(made, here, atol=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_a_long_run_says_how_far_it_is_between_its_reports_too(optimizer, monkeypatch, capsys):
+    monkeypatch.setattr("minidl.train.progress.PAUSE", 0.0)
+    run(steps=4, every=4, optimizer=optimizer, progress=True)
+    said = re.findall(r"style, step (\d)/4: loss [\d.e+-]+\n", capsys.readouterr().err)
+    assert set(said) >= {"1", "2", "3", "4"} and said == sorted(said)
+    run(steps=4, every=4, optimizer=optimizer, progress=False)
+    assert capsys.readouterr().err == ""

@@ -240,6 +240,49 @@ def test_matlab_files_are_read_in_both_byte_orders_packed_and_plain(tmp_path):
     assert found["x"].dtype == np.float64 and found["x"].tolist() == [[-7]]
 
 
+def plain_array(kind: int, stored: int, body: bytes, name: bytes = b"x") -> bytes:
+    """An array of one number: its class, the type in which it is stored, and its bytes."""
+    return readers.element(14, b"".join([
+        readers.element(6, struct.pack("<II", kind, 0)),
+        readers.element(5, struct.pack("<2i", 1, 1)),
+        readers.element(1, name), readers.element(stored, body)]))
+
+
+@pytest.mark.parametrize(("kind", "stored", "body", "value"), [
+    (6, 3, struct.pack("<h", -7), -7.0),
+    (7, 9, struct.pack("<d", 0.5), 0.5),
+    (6, 9, struct.pack("<d", np.nan), np.nan),
+    (8, 5, struct.pack("<i", 100), 100),
+    (8, 5, struct.pack("<i", 300), None),  # int8
+    (9, 9, struct.pack("<d", 1.5), None),  # uint8
+    (7, 9, struct.pack("<d", 1e300), None),  # single
+    (15, 12, struct.pack("<q", -1), None),  # uint64
+])
+def test_numbers_of_a_matlab_array_come_out_as_they_are_or_not_at_all(
+    kind, stored, body, value, tmp_path
+):
+    path = tmp_path / "a.mat"
+    path.write_bytes(readers.HEAD + plain_array(kind, stored, body))
+    if value is None:
+        with pytest.raises(DataError, match="numbers that do not fit into it"):
+            read_matlab(path, ["x"])
+    else:
+        np.testing.assert_array_equal(read_matlab(path, ["x"])[0]["x"], [[value]])
+
+
+def test_a_string_of_matlabs_among_the_variables_is_passed_over(tmp_path):
+    """An opaque object has no sizes: its name follows the flags."""
+    string = readers.element(14, b"".join([
+        readers.element(6, struct.pack("<II", 17, 0)), readers.element(1, b"label"),
+        readers.element(1, b"MCOS"), readers.element(1, b"string")]))
+    path = tmp_path / "a.mat"
+    for made in (readers.HEAD + string, readers.packed(string)):
+        path.write_bytes(made + plain_array(6, 2, b"\x05"))
+        found, names = read_matlab(path, ["x", "label"])
+        assert names == ["label", "x"]
+        assert found["label"] == Other("opaque object") and found["x"].item() == 5
+
+
 def test_what_scipy_writes_is_read_as_scipy_reads_it(tmp_path):
     io_of = pytest.importorskip("scipy.io")
     cells = np.empty((1, 2), object)

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.cuda import cache, emulator, nvrtc
+from minidl.cuda import cache, compiler, emulator, nvrtc
 from minidl.cuda.emulator import building
 from minidl.cuda.launch import launch
 from minidl.cuda.source import kernels_of, source_of
 from minidl.errors import DeviceError
 
-if not (shutil.which("g++") or shutil.which("clang++")):
-    pytest.skip("no C++ compiler", allow_module_level=True)
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"
+)
 posix = pytest.mark.skipif(os.name != "posix", reason="owners and modes are those of POSIX")
 
 TEXT = 'extern "C" __global__ void kept(int* x) { x[threadIdx.x] = threadIdx.x + 1; }\n'
@@ -165,14 +166,14 @@ def test_no_folder_to_load_from_is_an_error(monkeypatch):
 
 
 def test_a_full_disk_under_the_cache_is_told_once(monkeypatch):
-    usual = building.keep
+    usual = compiler.keep
 
     def keep(path, body, program=False):
         if "minidl-cache-" not in str(path):
             raise OSError(28, "No space left on device")
         usual(path, body, program)
 
-    monkeypatch.setattr(building, "keep", keep)
+    monkeypatch.setattr(compiler, "keep", keep)
     with pytest.warns(RuntimeWarning, match="No space left") as told:
         assert works() and works()
     assert len(told) == 1

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import date
 from html.parser import HTMLParser
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -70,11 +71,11 @@ def test_every_rung_above_the_first_says_what_it_changes(rung):
 
 
 def test_changes_of_two_launches_are_told_together_and_each_once():
-    norm, names = kernels_of(folder() / "norm.cu"), ("normalize_moments", "normalize_v4_split")
+    norm, names = kernels_of(folder() / "norm.cu"), ("normalize_moments", "normalize_v5_split")
     told = header.changes(norm[name] for name in names)
     assert told.startswith("several blocks share a statistic")
     assert "the moments of its part of the values ... then, knowing those of all parts" in told
-    twice = [kernels_of(folder() / "resample.cu")["resample_v2_two_passes"]] * 2
+    twice = [kernels_of(folder() / "resample.cu")["resample_v3_two_passes"]] * 2
     assert header.changes(twice).count("one axis at a time") == 1
 
 
@@ -96,21 +97,21 @@ def copied(tmp_path):
 
 def test_measurements_are_written_into_their_rows_alone(copied):
     before = copied.read_text().splitlines()
-    header.write_measured(copied, {"pick v3_four": "0.2 ms, GPU", "put v2_bins": "0.3 ms, GPU"})
+    header.write_measured(copied, {"pick v4_four": "0.2 ms, GPU", "put v3_bins": "0.3 ms, GPU"})
     after = copied.read_text().splitlines()
     changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
     assert [b for _, b in changed] == [
         a.replace("not yet", f"0.{n} ms, GPU") for n, (a, _) in enumerate(changed, 2)
     ]
     rows = {row.rung: row for row in header.header_of(copied).rows}
-    assert rows["pick v3_four"].measured == "0.2 ms, GPU"
+    assert rows["pick v4_four"].measured == "0.2 ms, GPU"
     assert rows["put v1_naive"].measured == "not yet"
     assert list(kernels_of(copied)) == list(kernels_of(folder() / "pool.cu"))
 
 
 def test_measurements_written_again_replace_the_old(copied):
     for told in ("a long text about a measurement, 2026-01-01", "short"):
-        header.write_measured(copied, {"put v2_bins": told})
+        header.write_measured(copied, {"put v3_bins": told})
     assert header.header_of(copied).rows[-1].measured == "short"
     assert "measurement" not in copied.read_text()
 
@@ -118,7 +119,7 @@ def test_measurements_written_again_replace_the_old(copied):
 def test_a_measurement_of_no_row_is_refused_and_nothing_written(copied):
     before = copied.read_text()
     with pytest.raises(ArgumentError, match="no row 'v9_none'"):
-        header.write_measured(copied, {"put v2_bins": "1 ms", "v9_none": "1 ms"})
+        header.write_measured(copied, {"put v3_bins": "1 ms", "v9_none": "1 ms"})
     assert copied.read_text() == before
 
 
@@ -162,9 +163,9 @@ def test_list_of_an_op_says_when_rungs_do_not_fit(capsys):
 def test_list_as_json_marks_what_is_used_where(capsys):
     _, out = run(capsys, "list", "conv2d_y", "--json")
     rows = {row["level"]: row for row in json.loads(out)}
-    assert [n for n, row in rows.items() if row["default_on_gpu"]] == [7]
-    assert [n for n, row in rows.items() if row["default_on_emulator"]] == [4]
-    assert [rung.level for rung in used(LADDERS["conv2d_y"])] == [7, 4]
+    assert [n for n, row in rows.items() if row["default_on_gpu"]] == [9]
+    assert [n for n, row in rows.items() if row["default_on_emulator"]] == [6]
+    assert [rung.level for rung in used(LADDERS["conv2d_y"])] == [9, 6]
 
 
 def test_output_that_nobody_reads_on_is_no_error():
@@ -314,7 +315,7 @@ def test_tile_of_a_block_is_what_it_writes():
 
 
 def test_launches_looked_at_for_their_tiles_compute_what_they_should():
-    rung = rung_named("put_windows_v2_bins")
+    rung = rung_named("put_windows_v3_bins")
     call = fitting_case(rung, "float32").call("float32")
     ranges, put = launches.owners(rung, call)
     # The second launch finds its bins only by what the first left whole.
@@ -367,13 +368,13 @@ def test_explaining_goes_on_where_nvrtc_is_missing(monkeypatch, capsys):
 
 
 def test_explaining_a_rung_that_does_not_fit_says_why(capsys):
-    given = ["explain", "conv2d_y_v4_vectorised", "--set", "C=3"]
+    given = ["explain", "conv2d_y_v6_vectorised", "--set", "C=3"]
     assert main(["kernels", *given]) == 2
     assert "channels per group must be multiples of 4" in capsys.readouterr().err
 
 
 def test_a_rung_that_does_not_fit_the_example_is_explained_on_a_case_it_fits():
-    rung = rung_named("normalize_v5_columns")
+    rung = rung_named("normalize_v6_columns")
     arrays, settings = fitting_case(rung, "float32").call("float32")
     assert not rung.why_not(*arrays, **settings)
 
@@ -432,7 +433,7 @@ def test_page_shows_every_line_with_traffic_and_the_launches(written):
 
 def test_page_is_written_whole_to_the_file(tmp_path, capsys):
     path = tmp_path / "pages" / "pick.html"
-    assert main(["kernels", "explain", "pick_windows_v3_four", "--html", str(path)]) == 0
+    assert main(["kernels", "explain", "pick_windows_v4_four", "--html", str(path)]) == 0
     assert path.read_text().startswith("<!doctype html>") and path.read_text().endswith("</html>\n")
 
 
@@ -448,7 +449,7 @@ def test_squares_of_a_request_are_those_moved():
 def test_bench_times_every_rung_on_the_emulator(capsys):
     status, out = run(capsys, "bench", "pick_windows", "--repeats", "1", "--json")
     rows = json.loads(out)
-    assert status == 0 and [row["level"] for row in rows] == [1, 2, 3]
+    assert status == 0 and [row["level"] for row in rows] == [1, 2, 3, 4]
     assert all(row["milliseconds"] > 0 and row["device"] == "the emulator" for row in rows)
 
 
@@ -456,7 +457,7 @@ def test_bench_says_what_its_times_are_and_why_a_rung_is_left_out(capsys):
     sizes = ["--set", "N=1", "C=3", "H=6", "O=2"]
     _, out = run(capsys, "bench", "conv2d_y", "--repeats", "1", *sizes)
     assert "no hint of a GPU's" in out
-    assert "conv2d_y_v4_vectorised does not fit: channels per group must be" in out
+    assert "conv2d_y_v6_vectorised does not fit: channels per group must be" in out
 
 
 def test_only_times_of_a_gpu_are_written(capsys):
@@ -501,3 +502,27 @@ def test_bench_times_rungs_on_a_gpu(capsys):
     status, out = run(capsys, "bench", "gram_y", "--device", "cuda", "--repeats", "2",
                       "--no-write", "--json")
     assert status == 0 and all(row["milliseconds"] > 0 for row in json.loads(out))
+
+
+@pytest.mark.parametrize("command", [["explain", "gram"], ["check", "gram", "--fast"]])
+def test_what_is_missing_is_said_before_anything_is_built(command, monkeypatch, capsys):
+    def never(*args, **settings):
+        raise AssertionError("work was done before the packages were looked for")
+
+    for module, name in (("check", "chosen"), ("explain", "one"), ("explain", "explain")):
+        found = import_module(f"minidl.commands.kernels.{module}")
+        monkeypatch.setattr(found, name, never)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "elftools", None)
+        assert main(["kernels", *command]) == 2
+    assert "pip install 'minidl[kernels]'" in capsys.readouterr().err
+    monkeypatch.setattr(check, "compiler", raised(DeviceError("a C++ compiler is needed")))
+    assert main(["kernels", *command]) == 2
+    assert "a C++ compiler is needed" in capsys.readouterr().err
+
+
+def raised(error):
+    def function():
+        raise error
+
+    return function

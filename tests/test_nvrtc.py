@@ -13,9 +13,7 @@ from minidl.cuda.cubin import Resources, resources
 from minidl.cuda.source import Source, kernels_of, whole_text
 from minidl.errors import ArgumentError, DeviceError, KernelError
 
-pytestmark = pytest.mark.skipif(
-    not nvrtc.available(), reason="NVRTC is not installed: pip install 'minidl[kernels]'"
-)
+pytestmark = pytest.mark.usefixtures("with_nvrtc")
 
 KERNELS = Path(__file__).parents[1] / "kernels"
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")

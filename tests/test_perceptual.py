@@ -722,6 +722,14 @@ def test_photographs_are_squares_of_the_shorter_side(tmp_path):
     assert len(means) > 1 and all(0 <= m <= 1 for m in means)
 
 
+def test_a_photographs_shorter_side_becomes_the_squares(tmp_path):
+    ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[:, None], (24, 60, 3))
+    save_png(tmp_path / "ramp.png", ramp)
+    square = Photographs(tmp_path, 12).draw(0, rng(0))[0]
+    steps = np.diff(np.asarray(square)[:, :, 1:-1], axis=2) * 255  # of twice as many pixels
+    np.testing.assert_allclose(steps, 8, atol=0.05)
+
+
 def test_photographs_refuse_a_folder_that_training_would_stumble_over(tmp_path):
     with pytest.raises(DataError, match="no folder"):
         Photographs(tmp_path / "none")

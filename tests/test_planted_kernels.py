@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 
 from minidl.compute import threads
 from minidl.cuda import nvrtc
+from minidl.cuda.emulator import guard
 from minidl.cuda.emulator.guard import time_limit
 from minidl.cuda.emulator.text import cpp_text, device_variables
 from minidl.cuda.emulator.trace import tracing
@@ -23,11 +26,12 @@ from minidl.cuda.source import kernels_of, real_option, source_of
 from minidl.errors import ArgumentError, KernelError
 
 pytest.importorskip("elftools")
-if not (shutil.which("g++") or shutil.which("clang++")):
-    pytest.skip("no C++ compiler", allow_module_level=True)
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"
+)
 
 PLANTED = Path(__file__).parent / "broken_kernels" / "planted.cu"
-asked = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is not installed")
+asked = pytest.mark.usefixtures("with_nvrtc")
 guarded = pytest.mark.skipif(sys.platform != "linux", reason="faults are caught on Linux")
 
 
@@ -303,6 +307,38 @@ def test_a_loop_without_end_is_stopped_at_the_limit(grid, monkeypatch):
     assert y[1] == 1
 
 
+class SlowToBegin:
+    """The guard, on a machine on which a thread sleeps between two lines of it."""
+
+    def __init__(self, guard):
+        self.minidl_stop, self.guard = guard.minidl_stop, guard
+
+    def minidl_guarded(self, *arguments):
+        time.sleep(0.3)
+        return self.guard.minidl_guarded(*arguments)
+
+
+@guarded
+def test_a_limit_that_is_over_before_the_launch_begins_holds(monkeypatch):
+    slow = SlowToBegin(guard._guard())
+    monkeypatch.setattr(guard, "_guard", lambda: slow)
+    with time_limit(0.1), pytest.raises(KernelError, match=r"more than 0\.1 s"):
+        run("endless", y=np.zeros(2, np.int32), broken=1)
+
+
+@guarded
+def test_a_limit_without_end_is_none_and_the_shortest_of_several_holds():
+    y = np.zeros(2, np.int32)
+    with time_limit(math.inf):
+        run("endless", y=y, broken=0)
+    assert y[1] == 1
+    with time_limit(0.1), time_limit(20):
+        assert guard.limit() == 0.1
+    with time_limit(20), time_limit(0.1):
+        assert guard.limit() == 0.1
+    assert guard.limit() is None
+
+
 def test_a_limit_of_time_is_positive():
     with pytest.raises(ArgumentError, match="seconds is 0"), time_limit(0):
         pass
@@ -311,9 +347,11 @@ def test_a_limit_of_time_is_positive():
 @guarded
 def test_ctrl_c_stops_a_loop_without_end():
     y = np.zeros(2, np.int32)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     run("endless", y=y, broken=0)  # built
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt, match=r"thread \(0, 0, 0\) of block"):
+    stopped = pytest.raises(KeyboardInterrupt, match=r"thread \(0, 0, 0\) of block")
+    with time_limit(60), stopped:
         run("endless", y=y, broken=1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -112,3 +112,27 @@ FUNCTIONS = [n for n in dir(F) if inspect.isfunction(getattr(F, n)) and not n.st
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_is_documented(name):
     assert inspect.getdoc(getattr(F, name))
+
+
+COLLECT = """
+import sys
+import pytest
+
+def hear(event, args):
+    if event == "subprocess.Popen" and "ldconfig" not in str(args[0]):
+        print("started:", args[1])
+    if event == "ctypes.dlopen" and "nvrtc" in str(args[0]):
+        print("loaded:", args[0])
+
+sys.addaudithook(hear)
+sys.exit(pytest.main(["--collect-only", "-s", "-p", "no:xdist", "-p", "no:cacheprovider", "tests"]))
+"""
+
+
+@pytest.mark.slow
+def test_collecting_the_tests_compiles_nothing_and_asks_no_compiler():
+    """Or what is collected would depend on what worked at that moment."""
+    done = subprocess.run([sys.executable, "-c", COLLECT], cwd=ROOT, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert any(" tests collected" in line for line in lines), done.stderr
+    assert [line for line in lines if line.startswith(("started", "loaded"))] == []

@@ -21,6 +21,8 @@ from minidl.files.serialize import load_tree, save_tree
 from minidl.optim import SGD, Adam, StepLR
 from minidl.train import History, JsonLines, fit, load_checkpoint, save_checkpoint
 from minidl.train import checkpoint as checkpoint_file
+from minidl.train import folder as run_folder
+from minidl.train import lock as lock_file
 from minidl.train.lock import FolderLock
 
 
@@ -63,6 +65,7 @@ def test_a_second_run_in_a_folder_is_refused_with_the_process_of_the_first(tmp_p
 HOLDER = """
 import sys, time
 from pathlib import Path
+from minidl.train import lock as lock_file
 from minidl.train.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 print("mine", flush=True)
@@ -88,6 +91,78 @@ def test_a_lock_can_be_released_twice(tmp_path):
     lock.release()
     lock.release()
     FolderLock(tmp_path).release()
+
+
+class FakeMsvcrt:
+    """Windows' locks, as far as a run's folder needs them, made of those of POSIX."""
+
+    LK_NBLCK, LK_UNLCK = 2, 0
+
+    def __init__(self):
+        self.fcntl = pytest.importorskip("fcntl")
+
+    def locking(self, descriptor, mode, count):
+        # Nobody can read what is locked, and the process's number has to be read.
+        assert (os.lseek(descriptor, 0, os.SEEK_CUR), count) == (lock_file.FAR, 1)
+        if mode == self.LK_UNLCK:
+            self.fcntl.flock(descriptor, self.fcntl.LOCK_UN)
+            return
+        try:
+            self.fcntl.flock(descriptor, self.fcntl.LOCK_EX | self.fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(13, "Permission denied") from None
+
+
+@pytest.fixture
+def on_windows(monkeypatch):
+    """Its locks; and no file is removed as long as it is open."""
+    monkeypatch.setattr(lock_file, "msvcrt", FakeMsvcrt())
+    monkeypatch.setattr(lock_file, "fcntl", None)
+    unlink, opened = Path.unlink, set()
+    os_open, os_close = os.open, os.close
+
+    def remember(path, *args):
+        descriptor = os_open(path, *args)
+        opened.add(descriptor)
+        return descriptor
+
+    def forget(descriptor):
+        opened.discard(descriptor)
+        os_close(descriptor)
+
+    def remove(path, missing_ok=False):
+        inodes = {os.fstat(descriptor).st_ino for descriptor in opened}
+        if path.exists() and path.stat().st_ino in inodes:
+            raise PermissionError(13, "used by another process")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(lock_file.os, "open", remember)
+    monkeypatch.setattr(lock_file.os, "close", forget)
+    monkeypatch.setattr(Path, "unlink", remove)
+
+
+def test_a_folder_is_locked_on_windows_too(tmp_path, on_windows):
+    lock = FolderLock(tmp_path)
+    for _ in range(2):  # he who is refused leaves the other's lock as it was
+        with pytest.raises(ArgumentError, match=f"its process is {os.getpid()}, this one"):
+            FolderLock(tmp_path)
+    lock.release()
+    lock.release()
+    assert not (tmp_path / ".lock").exists()
+    (tmp_path / ".lock").write_text("4711, which was killed\n")
+    next_one = FolderLock(tmp_path)
+    assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+    looking = lock_file.os.open(tmp_path / ".lock", os.O_RDONLY)
+    next_one.release()  # somebody else has the file open: it stays, unlocked
+    lock_file.os.close(looking)
+    assert (tmp_path / ".lock").exists()
+    FolderLock(tmp_path).release()
+
+
+def test_without_any_locks_a_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_file, "fcntl", None)
+    FolderLock(tmp_path).release()
+    assert not (tmp_path / ".lock").exists()
 
 
 # --- checkpoints that do not fit ---
@@ -174,7 +249,7 @@ def test_a_row_that_finds_no_room_is_named_with_its_file(tmp_path):
     lines = JsonLines(tmp_path / "m.jsonl")
     lines._file.close()
     lines._file = open("/dev/full", "ab")  # noqa: SIM115
-    with pytest.raises(CheckpointError, match=r"m\.jsonl'\n.*No space left"):
+    with pytest.raises(CheckpointError, match=r"m\.jsonl': a row .*\n.*No space left"):
         lines.write({"a": 1})
     lines.close()
 
@@ -241,6 +316,68 @@ def test_a_link_in_the_place_of_the_metrics_is_not_written_through(tmp_path):
         train(tmp_path / "run")
     assert precious.read_text() == "keep me"
     assert ".lock" not in os.listdir(tmp_path / "run")
+
+
+def test_a_disk_that_keeps_nothing_is_named_with_the_file(tmp_path, monkeypatch):
+    def broken(descriptor):
+        raise OSError(5, "Input/output error")
+
+    with closing(JsonLines(tmp_path / "m.jsonl")) as lines:
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(CheckpointError, match=r"m\.jsonl': .*not safely(.|\n)*Input/output"):
+            lines.sync()
+
+
+def test_a_row_that_has_lost_its_end_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "m.jsonl"
+    with closing(JsonLines(path)) as lines:
+        lines.write({"a": 1})
+        lines.write({"a": 2})
+        length = lines.sync()
+    os.truncate(path, length - 3)
+    with pytest.warns(UserWarning, match="has lost 3 of"):
+        lines = JsonLines(path, length)
+    with closing(lines):
+        lines.write({"a": 3})
+    assert History.read(path) == [{"a": 1}, {"a": 3}]
+
+
+def test_a_line_of_other_json_is_quoted_wherever_its_letters_end(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('"' + "é" * 99 + '"\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r'line 1 of .* is not a row: "éé'):
+        History.read(path)
+
+
+def test_a_run_that_never_began_leaves_the_folder_to_others(tmp_path, monkeypatch):
+    with pytest.raises(TypeError, match="not iterable"):
+        train(tmp_path, callbacks=print)
+
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "remove_leftovers", forbidden)
+        with pytest.raises(PermissionError):
+            train(tmp_path)
+    assert len(train(tmp_path)) == 2
+
+
+def test_a_config_of_arrays_and_of_dicts_is_compared_at_a_resume(tmp_path):
+    config = {"weights": np.arange(3.0), "sizes": {"first": (4, 8)}, "rate": np.float32(0.5)}
+    train(tmp_path, config=config)
+    train(tmp_path, config=config, resume=True)  # a warning would be an error
+    with pytest.warns(UserWarning, match="config: weights is") as told:
+        train(tmp_path, config={**config, "weights": np.ones(3)}, resume=True)
+    assert "sizes" not in str(told[0].message)
+
+
+@pytest.mark.parametrize(("versions", "hint"), [({"minidl": "9.1"}, "minidl 9.1 or newer"),
+                                                (None, "a newer minidl"), ([1], "a newer minidl")])
+def test_a_checkpoint_of_the_future_says_what_reads_it(versions, hint, tmp_path):
+    save_tree(tmp_path / "a.safetensors", {"format": 99, "versions": versions})
+    with pytest.raises(CheckpointError, match=f"newer minidl\n(.|\n)*install {hint}"):
+        load_checkpoint(tmp_path / "a.safetensors", model=make_parts()[0])
 
 
 @pytest.mark.parametrize("line", [b'{"a": "\xe9"}', b"[" * 200_000, b'\xff\xfe{"a": 1}'])

@@ -529,9 +529,21 @@ def test_dropout_after_a_pool_reaches_the_logits(build):
     assert (model(x).data != model(x).data).any()
 
 
+def test_posterior_draws_forty_times_and_one_draw_has_no_variance(monkeypatch):
+    model, calls = SegNetBasic(3, bayesian=True, width=1 / 16), []
+    run = model.forward
+    monkeypatch.setattr(model, "forward", lambda x: calls.append(1) or run(x))
+    x = images(1, 3, 16, 16)
+    assert (model.posterior(x, samples=1)[1].data < 1e-6).all() and len(calls) == 1
+    model.posterior(x)
+    assert len(calls) == 1 + 40
+
+
 def test_posterior_of_a_network_without_dropout_is_refused():
     with pytest.raises(ArgumentError, match="bayesian=True"):
         SegNet(width=1 / 64).posterior(images(1, 3, 8, 8))
+    with pytest.raises(ArgumentError, match="0 samples"):
+        SegNet(bayesian=True, width=1 / 64).posterior(images(1, 3, 8, 8), samples=0)
 
 
 def test_statistics_are_the_plain_mean_over_one_pass():

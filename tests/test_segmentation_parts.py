@@ -279,6 +279,8 @@ def test_cells_that_touch_are_parted_by_one_pixel_and_others_left_alone():
     assert components(apart > 0, connectivity=8).max() == 4
     assert set(np.unique(apart)) == {0, 1, 2, 3, 4}
     np.testing.assert_array_equal(separate_touching(CELLS), CELLS)
+    at_a_corner = picture("100", "020", "300")
+    np.testing.assert_array_equal(separate_touching(at_a_corner), picture("000", "000", "300"))
 
 
 # --- elastic deformation ---

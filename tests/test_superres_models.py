@@ -194,6 +194,16 @@ def test_rednet_joins_the_layers_of_the_release(depth, pairs):
             assert np.abs(rednet_of_the_text(model, Tensor(x), other).data - y).max() > 1e-6
 
 
+def test_rednets_weights_keep_the_size_of_what_runs_through_them():
+    """He et al.: of 9 C connections, each weight has the variance 2 / (9 C)."""
+    minidl.manual_seed(0)
+    model = REDNet(4, 64)
+    for layer in (*model.convolutions, *model.deconvolutions):
+        expected = (2 / (9 * layer.in_channels)) ** 0.5
+        assert layer.weight.data.std() == pytest.approx(expected, rel=0.1)
+        assert not layer.bias.data.any()
+
+
 def test_rednets_skips_can_be_chosen():
     x = drawn(1, 1, 8, 8)
     for skips in (True, False):

@@ -10,7 +10,7 @@ from minidl.compute.windows import Windows, windows_over
 from minidl.cuda.source import Source, folder, kernels_of
 from minidl.kernels import conv
 
-NAIVE, _, _, _, TF32, TF32X3, TF32X3_ASYNC = conv.CONV2D_Y
+NAIVE, *_, TF32, TF32X3, TF32X3_ASYNC = conv.CONV2D_Y
 WINDOWS = windows_over("test", (5, 4), (3, 3), padding=1)
 
 
@@ -50,7 +50,7 @@ def test_without_promotion_long_sums_lose_a_hundred_times_as_much():
     """So the promotion is what does it: the same kernel, promoting at the end only."""
     source = folder() / "conv.cu"
     text = source.read_text().replace("PROMOTE = 32 / DEPTH", "PROMOTE = 1 << 30")
-    kernel = kernels_of(Source(source, text))["conv2d_y_v6_tf32x3"]
+    kernel = kernels_of(Source(source, text))["conv2d_y_v8_tf32x3"]
     x, w = images(512, after_relu)
     assert error(lambda *given: conv._corner_y(kernel, *given, 1, conv.LARGE), x, w) > 1e-5
 

@@ -19,8 +19,9 @@ from minidl.cuda.source import folder, kernels_of
 from minidl.errors import DeviceError, KernelError
 
 pytest.importorskip("elftools")
-if not (shutil.which("g++") or shutil.which("clang++")):
-    pytest.skip("no C++ compiler", allow_module_level=True)
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"
+)
 
 BROKEN = Path(__file__).parent / "broken_kernels"
 RACES = BROKEN / "trace_races.cu"

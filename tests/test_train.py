@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -203,6 +204,43 @@ def test_the_mode_is_evaluation_only_while_validating():
     assert history.column("graph") == [0, 0]
 
 
+def test_a_model_whose_validation_fails_is_back_in_training_mode():
+    model, loader, optimizer = make_parts()
+
+    def validate(model):
+        assert not model.training
+        raise OSError("the validation images are gone")
+
+    with pytest.raises(OSError, match="are gone"):
+        fit(model, loader, optimizer, squared_error, epochs=1, validate=validate, progress=False)
+    assert model.training
+
+
+def test_the_seconds_of_an_epoch_count_its_batches_its_steps_and_its_validation(monkeypatch):
+    model, loader, optimizer = make_parts()
+    batches, clock = list(loader), [0.0]
+
+    class Slow:
+        """Batches that take 10 seconds each to come."""
+
+        def __iter__(self):
+            for batch in batches:
+                clock[0] += 10
+                yield batch
+
+    def loss(model, batch):
+        clock[0] += 1
+        return squared_error(model, batch)
+
+    def validate(model):
+        clock[0] += 100
+        return {}
+
+    monkeypatch.setattr("minidl.train.loop.time.perf_counter", lambda: clock[0])
+    history = fit(model, Slow(), optimizer, loss, epochs=2, validate=validate, progress=False)
+    assert history.column("seconds") == [11 * len(batches) + 100] * 2
+
+
 def test_clip_sees_the_gradients_before_the_step():
     model, loader, optimizer = make_parts()
     before = [p.data.copy() for p in model.parameters()]
@@ -264,6 +302,9 @@ def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
     [
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"every": 0}, "every must be at least 1"),
+        ({"epochs": 2.5}, "at least 1, and whole, received 2.5"),
+        ({"epochs": math.nan}, "received nan"),
+        ({"epochs": math.inf}, "received inf"),
         ({"checkpoint_every": -1}, "checkpoint_every must be at least 1"),
         ({"out": None}, "need a folder"),
         ({"validate": lambda model: {"loss": 1.0}}, "'val_loss'"),

@@ -11,6 +11,7 @@ from minidl.tasks.units.masking import (
     SelectiveUnits,
     activation_lost,
     rivals,
+    saliency_maps,
     selective_units,
     strongest_pixels,
 )
@@ -70,10 +71,21 @@ def test_the_rival_is_another_unit_at_the_same_place(vgg):
             assert other != unit and column[other] == np.delete(column, unit).max()
 
 
+def test_every_map_of_a_unit_lies_in_the_box_of_its_place(vgg):
+    images = np.random.default_rng(1).random((3, 3, 24, 24), np.float32)
+    places = np.array([[0, 0], [11, 11], [0, 11]])
+    maps, boxes = saliency_maps(vgg, images, "relu2_1", 0, places, np.random.default_rng(0))
+    for name in ("another unit's", *RULES):
+        for strength, (top, left, bottom, right) in zip(maps[name], boxes, strict=True):
+            assert strength[top:bottom, left:right].sum() == pytest.approx(strength.sum())
+
+
 def test_the_strongest_pixels_lie_in_the_box_and_are_so_many():
     strength = np.random.default_rng(0).random((9, 9))
     mask = strongest_pixels(strength, np.array([2, 3, 7, 9]), 0.2)
     assert mask.sum() == 6
+    least = strongest_pixels(strength, np.array([2, 3, 7, 9]), 0.001)  # never none
+    assert least.sum() == 1 and strength[least] == strength[2:7, 3:9].max()
     inside = np.zeros((9, 9), bool)
     inside[2:7, 3:9] = True
     assert not (mask & ~inside).any()

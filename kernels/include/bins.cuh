@@ -16,13 +16,10 @@
 // warp. For places in random order each bin reads every entry: entries times bins, still exact.
 #pragma once
 #include "minidl.cuh"
+#include "places.cuh"
 
 constexpr int CHUNK = 128;
 constexpr unsigned ALL_LANES = 0xffffffffu;
-
-// As in NumPy, a negative index counts from the end. (Of a window that lies in the padding
-// altogether, the index is -1.)
-__device__ inline int place_of(int64 index, int places) { return int(index < 0 ? index + places : index); }
 
 // The range of one chunk, found by one warp.
 template <class Place>

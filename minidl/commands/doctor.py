@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_info
 from minidl import __version__
 from minidl.compute import threads
 from minidl.compute.arrays import to_device
-from minidl.cuda import nvrtc
-from minidl.cuda.emulator.building import compiler
+from minidl.cuda import native, nvrtc
+from minidl.cuda.compiler import compiler
 from minidl.errors import DeviceError
 
 
@@ -108,6 +108,8 @@ def kernels() -> list[Finding]:
     return [
         Finding("C++ compiler", found, "runs the CUDA kernels on this CPU",
                 "your system's g++ or clang++, or pip install 'minidl[compiler]'"),
+        Finding("native code", "" if native.why_not() else "in use",
+                "the kernels as this CPU's own code", native.why_not()),
         Finding("NVRTC", nvrtc.available(), "compiles the kernels for GPUs, here or elsewhere",
                 "pip install 'minidl[kernels]'"),
         Finding("pyelftools", _installed("pyelftools"), "tracing, and what a compiled kernel uses",

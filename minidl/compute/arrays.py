@@ -44,7 +44,8 @@ def to_device(array: Array, device: str | None) -> Array:
     if device == "cpu":
         return _cupy().asnumpy(array)
     if device == "cuda":
-        return _cupy().asarray(array)
+        # In C order, in which kernels read weights; CuPy would keep an order that is all reversed.
+        return _cupy().asarray(np.asarray(array, order="C"))
     raise DeviceError(
         message(
             f"there is no device {device!r}",

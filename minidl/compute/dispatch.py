@@ -5,7 +5,8 @@ exists more than once, under one name:
 
     reference   readable NumPy, the oracle; also runs on CuPy arrays
     fast        blocked BLAS on a thread pool; NumPy arrays only
-    kernels     CUDA: CuPy arrays on the GPU, NumPy arrays on the emulator
+    kernels     CUDA: CuPy arrays on the GPU; NumPy arrays natively where threads never meet, or
+                on the emulator
 
 A caller names what it wants by the readable one, and ``run`` takes the quickest that is in use:
 
@@ -31,8 +32,10 @@ from minidl.errors import ArgumentError, DtypeError, message
 Code = Callable[..., Any]
 """A function of arrays and settings that returns an array or several."""
 
-CODES = ("default", "reference", "emulated")
+CODES = ("default", "reference", "numpy", "native", "emulated")
 """The names that ``use_kernels`` takes."""
+
+_ON_CPU = ("default", "numpy", "native")
 
 _code: ContextVar[str] = ContextVar("minidl_code", default="default")
 
@@ -43,20 +46,26 @@ def use_kernels(code: str) -> Iterator[None]:
 
     Parameters
     ----------
-    code : {"default", "reference", "emulated"}
-        ``"default"``: the fastest code for where the array lives: ``minidl.compute.fast`` on the
-        CPU, the CUDA kernels on a GPU. ``"reference"``: the readable NumPy, on either.
-        ``"emulated"``: the CUDA kernels, on the CPU too. Slow; to check and to study them.
+    code : {"default", "reference", "numpy", "native", "emulated"}
+        ``"default"``: the fastest code for where the array lives: the CUDA kernels on a GPU; on
+        the CPU ``"native"`` where there is a compiler, else ``"numpy"``. ``"reference"``: the
+        readable NumPy, on either. ``"numpy"``: ``minidl.compute.fast`` on the CPU. ``"native"``:
+        the CUDA kernels, compiled for this CPU, and NumPy for what these do not cover.
+        ``"emulated"``: the CUDA kernels on an imitated GPU. Slow; to check and to study them.
 
     Raises
     ------
     ArgumentError
         If there is no such code.
+    DeviceError
+        If native code is asked for, and there is no compiler.
     """
     if code not in CODES:
         raise ArgumentError(
             message(f"use_kernels: no code is called {code!r}", hint=f"choose one of {CODES}.")
         )
+    if code == "native":
+        _natively().require()
     token = _code.set(code)
     try:
         yield
@@ -69,7 +78,10 @@ def run(function: Code, *arrays: Array, **settings: Any) -> Any:
     if arrays[0].dtype == np.float16:
         return _in_single(function, arrays, settings)
     code = _code.get()
-    if code == "default" and isinstance(arrays[0], np.ndarray):
+    if code in _ON_CPU and isinstance(arrays[0], np.ndarray):
+        found = None if code == "numpy" else _natively().compute(function, arrays, settings)
+        if found is not None:
+            return found
         function = fast_functions().get(function, function)
     elif code != "reference":
         function = _launcher(function, arrays)
@@ -108,6 +120,14 @@ def fast_functions() -> dict[Code, Code]:
     from minidl.compute import fast
 
     return {getattr(reference, name): getattr(fast, name) for name in fast.__all__}
+
+
+@cache
+def _natively() -> Any:
+    """The module that runs kernels as the CPU's own code, imported when it is needed."""
+    from minidl.kernels import natively
+
+    return natively
 
 
 @cache

@@ -27,7 +27,8 @@ class Pair(NamedTuple):
 
 def pair(name: str, value: int | tuple[int, int], minimum: int) -> Pair:
     """Read a setting given as one integer or as (vertical, horizontal)."""
-    both = value if isinstance(value, (tuple, list)) else (value, value)
+    both = value if isinstance(value, (tuple, list)) else (value,)
+    both = (*both, *both) if len(both) == 1 else both
     if len(both) != 2 or any(isinstance(v, bool) or int(v) != v or v < minimum for v in both):
         raise ArgumentError(
             message(

@@ -162,17 +162,24 @@ def _largest(dtype: np.dtype) -> float:
 
 
 def _struct(kernel: Kernel, parameter: Parameter, value: Any, real: str) -> bytes:
-    if isinstance(value, Windows):
-        return _packed_windows(kernel, parameter, value, real)
+    if is_record(value):
+        return packed_record(kernel, parameter, value, real)
     if isinstance(value, Mapping):
         return _packed(kernel, parameter, value, real)
-    wanted = "a Windows or a mapping of its fields"
+    wanted = "a Windows or a mapping of its fields, or a named tuple"
     raise _mistyped(kernel, parameter, f"received {value!r}", wanted)
 
 
+def is_record(value: Any) -> bool:
+    """Tell whether a value is a Windows or a named tuple, whose bytes are remembered."""
+    return isinstance(value, Windows) or hasattr(value, "_fields")
+
+
 @lru_cache(maxsize=1024)  # the same layers, at every step
-def _packed_windows(kernel: Kernel, parameter: Parameter, windows: Windows, real: str) -> bytes:
-    return _packed(kernel, parameter, fields_of(windows), real)
+def packed_record(kernel: Kernel, parameter: Parameter, record: Any, real: str) -> bytes:
+    """The bytes of a Windows or a named tuple, as a kernel's parameter."""
+    known = fields_of(record) if isinstance(record, Windows) else record._asdict()
+    return _packed(kernel, parameter, known, real)
 
 
 def _packed(kernel: Kernel, parameter: Parameter, given: Mapping[str, Any], real: str) -> bytes:

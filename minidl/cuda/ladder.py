@@ -44,6 +44,8 @@ class Rung:
         Whether it is used only when asked for, for instance as it rounds more than the others.
     slow_emulated : bool
         Whether the emulator uses it only when asked for: tensor cores are slow to imitate.
+    native : bool
+        Whether its threads never meet, so that it can run as the CPU's own code.
     **how
         What ``launch`` is told of this rung alone, such as ``tile=(128, 64)``.
 
@@ -53,22 +55,20 @@ class Rung:
         The op of its ladder.
     level : int
         Its place on the ladder, from 1.
+    name : str
+        The name of its kernel: ``"gram_y_v2_shared_tile"``.
     """
 
     op: str
     level: int
+    name: str
 
     def __init__(
         self, idea: str, launch: Callable[..., Any], *, fits: Callable[..., str] | None = None,
-        optional: bool = False, slow_emulated: bool = False, **how: Any,
+        optional: bool = False, slow_emulated: bool = False, native: bool = False, **how: Any,
     ):
         self.idea, self.launch, self.fits, self.how = idea, launch, fits, how
-        self.optional, self.slow_emulated = optional, slow_emulated
-
-    @property
-    def name(self) -> str:
-        """The name of its kernel: ``"gram_y_v2_shared_tile"``."""
-        return f"{self.op}_v{self.level}_{self.idea}"
+        self.optional, self.slow_emulated, self.native = optional, slow_emulated, native
 
     def why_not(self, *arrays: Array, **settings: Any) -> str:
         """Tell why the rung does not fit these arguments; ``""`` if it does."""
@@ -94,6 +94,8 @@ class Ladder:
         self.op, self.rungs = op, tuple(map(copy, rungs))
         for level, rung in enumerate(self.rungs, 1):
             rung.op, rung.level = op, level
+            rung.name = f"{op}_v{level}_{rung.idea}"
+        self.native = tuple(rung for rung in reversed(self.rungs) if rung.native)
 
     def __iter__(self) -> Iterator[Rung]:
         return iter(self.rungs)
@@ -136,6 +138,14 @@ class Ladder:
         raise ArgumentError(
             message(f"{self.op}: no rung fits", hint="rung 1 should fit everything.")
         )
+
+    def native_rung(self, *arrays: Array, **settings: Any) -> Rung | None:
+        """Find the highest rung that fits and can run as the CPU's own code, if there is one."""
+        forced = _forced.get().get(self)
+        for rung in self.native if forced is None else (forced,):
+            if rung.native and not (rung.fits and rung.fits(*arrays, **settings)):
+                return rung
+        return None
 
     @contextmanager
     def use_rung(self, level: int) -> Iterator[None]:

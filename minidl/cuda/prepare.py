@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.compute import buffers
 from minidl.compute.arrays import Array
 from minidl.cuda.arguments import FROM_NHWC, LARGEST, TO_NHWC, convert, refused
 from minidl.cuda.source import Kernel, shipped
@@ -92,10 +93,17 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def empty(xp: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """A new array, not filled in; on a CPU in memory that is used again, where it is large."""
+    if xp is np:
+        return buffers.result(shape, np.dtype(dtype))
+    return xp.empty(shape, dtype)
+
+
 def empty_nhwc(xp: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     """A new array (N, C, H, W), not filled in, channels last in memory."""
     n, c, h, w = shape
-    return xp.empty((n, h, w, c), dtype).transpose(FROM_NHWC)
+    return empty(xp, (n, h, w, c), dtype).transpose(FROM_NHWC)
 
 
 def is_nhwc(x: Array) -> bool:

@@ -432,7 +432,7 @@ _ARITHMETIC = re.compile(r"(?:[\w\s()+*/%-]|<<|>>)+")
 
 
 @lru_cache(maxsize=256)
-def constants(source: Source, real: Any = np.float32) -> Mapping[str, int]:
+def constants(source: Source, real: Any = np.float32, vector: int = 16) -> Mapping[str, int]:
     """Read the numbers that a file, or one that it includes, calls ``constexpr int NAME = ...;``.
 
     Launchers take from here what a kernel and its launch must agree on, such as the size of a
@@ -444,6 +444,8 @@ def constants(source: Source, real: Any = np.float32) -> Mapping[str, int]:
     source : Source
     real : dtype
         What ``real`` means.
+    vector : int
+        What ``VECTOR`` means: the bytes of a pack (see kernels/include/packs.cuh).
 
     Examples
     --------
@@ -451,12 +453,13 @@ def constants(source: Source, real: Any = np.float32) -> Mapping[str, int]:
     >>> dict(constants(source_of(text)))
     {'SIDE': 16, 'THREADS': 256, 'PACK': 4}
     """
-    found: dict[str, int | None] = {}
+    found: dict[str, int | None] = {"VECTOR": vector}
     for declaration in _CONSTANTS.finditer(without_comments(whole_text(source))):
         for part in declaration[1].split(","):
             name, _, expression = (word.strip() for word in part.partition("="))
             value = _computed(expression, found, np.dtype(real))
             found[name] = value if found.get(name, value) == value else None
+    del found["VECTOR"]
     return MappingProxyType({name: n for name, n in found.items() if n is not None})
 
 

@@ -21,6 +21,7 @@ from minidl.data.images import ImageFolder, read_image
 from minidl.data.loader import DataLoader
 from minidl.data.readers.camvid import camvid, camvid_colours
 from minidl.data.readers.digits import digits
+from minidl.data.readers.emnist import EMNIST_CLASSES, emnist
 from minidl.data.readers.idx import read_idx, write_idx
 from minidl.data.readers.isbi import isbi2012, read_stack
 from minidl.data.readers.kitti import (

@@ -48,7 +48,8 @@ _CLASSES = {
     6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8",
 }
 """NumPy's names of the types of numbers, by the classes of their arrays."""
-_OTHERS = {3: "object", 4: "text", 5: "sparse array", 16: "function", 17: "opaque object"}
+_OPAQUE = 17
+_OTHERS = {3: "object", 4: "text", 5: "sparse array", 16: "function", _OPAQUE: "opaque object"}
 """Names of the classes that are passed over."""
 _CELL, _STRUCT = 1, 2
 _MATRIX, _PACKED = 14, 15
@@ -187,14 +188,18 @@ class _Reader:
     def head(self, data: memoryview) -> tuple[int, tuple[int, ...], str, int]:
         """Read how an array begins: flags and class, sizes, name, and where it goes on."""
         _, flags, at = self.element(data, 0)
-        _, sizes, at = self.element(data, at)
+        if len(flags) != 8:
+            raise _Damage("damaged: an array's flags are not as they should be")
+        word = struct.unpack_from(f"{self.order}I", flags)[0]
+        sizes: bytes | memoryview = struct.pack(f"{self.order}i", 0)
+        if word & 0xFF != _OPAQUE:  # a string or a table of MATLAB's has none
+            _, sizes, at = self.element(data, at)
         _, name, at = self.element(data, at)
-        if len(flags) != 8 or not 0 < len(sizes) <= 4 * 32 or len(sizes) % 4:
-            raise _Damage("damaged: an array's flags or sizes are not as they should be")
+        if not 0 < len(sizes) <= 4 * 32 or len(sizes) % 4:
+            raise _Damage("damaged: an array's sizes are not as they should be")
         shape = struct.unpack(f"{self.order}{len(sizes) // 4}i", sizes)
         if min(shape) < 0:
             raise _Damage(f"damaged: an array has the sizes {shape}")
-        word = struct.unpack_from(f"{self.order}I", flags)[0]
         return word, shape, bytes(name[:200]).decode("latin-1"), at
 
     def array(self, data: memoryview, depth: int) -> Value:
@@ -222,8 +227,11 @@ class _Reader:
         if len(body) != math.prod(shape) * dtype.itemsize:
             raise _Damage(f"damaged: an array of {shape} has {len(body):,} bytes")
         self.spend(math.prod(shape) * np.dtype(code).itemsize)
+        held = np.frombuffer(body, dtype)
         with np.errstate(all="ignore"):
-            values = np.frombuffer(body, dtype).astype(code)
+            values = held.astype(code)
+        if not np.array_equal(values, held, equal_nan=True):
+            raise _Damage(f"damaged: an array of {code} has numbers that do not fit into it")
         try:
             return values.reshape(shape, order="F")
         except ValueError:  # empty, with sizes past all memory

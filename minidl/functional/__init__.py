@@ -8,19 +8,24 @@ reductions, shapes) follows torch's and NumPy's names, with ``axis`` and
 from minidl.functional.activation import (
     elu,
     gelu,
+    hardtanh,
     leaky_relu,
     logsigmoid,
+    mish,
     relu,
+    relu6,
     sigmoid,
+    silu,
     softplus,
     tanh,
 )
 from minidl.functional.conv import conv2d, conv_transpose2d
 from minidl.functional.dropout import dropout, dropout2d
+from minidl.functional.einsum import einsum
 from minidl.functional.embedding import embedding, one_hot
 from minidl.functional.gram import gram_matrix, total_variation
 from minidl.functional.grid_sample import affine_grid, grid_sample
-from minidl.functional.index import getitem, take, take_along_axis
+from minidl.functional.index import gather, getitem, take, take_along_axis
 from minidl.functional.likelihood import (
     bernoulli_log_likelihood,
     gaussian_kl,
@@ -31,12 +36,13 @@ from minidl.functional.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
     huber_loss,
+    kl_div,
     l1_loss,
     mse_loss,
     nll_loss,
     smooth_l1_loss,
 )
-from minidl.functional.matmul import linear, matmul
+from minidl.functional.matmul import bmm, linear, matmul
 from minidl.functional.norm import (
     batch_norm,
     group_norm,
@@ -44,6 +50,14 @@ from minidl.functional.norm import (
     layer_norm,
     local_response_norm,
 )
+from minidl.functional.one_dimensional import (
+    adaptive_avg_pool1d,
+    avg_pool1d,
+    conv1d,
+    conv_transpose1d,
+    max_pool1d,
+)
+from minidl.functional.pad import pad
 from minidl.functional.pointwise import (
     abs,
     add,
@@ -56,6 +70,7 @@ from minidl.functional.pointwise import (
     erf,
     exp,
     log,
+    log1p,
     maximum,
     minimum,
     mul,
@@ -76,16 +91,28 @@ from minidl.functional.pool import (
     max_pool2d,
     max_unpool2d,
 )
-from minidl.functional.reduce import logsumexp, max, mean, min, std, sum, var
+from minidl.functional.reduce import (
+    argmax,
+    argmin,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
 from minidl.functional.resample import interpolate, pixel_shuffle, pixel_unshuffle
 from minidl.functional.shape import (
     broadcast_to,
     cat,
+    chunk,
     concatenate,
     expand,
     flatten,
     moveaxis,
-    pad,
     permute,
     reshape,
     split,
@@ -95,4 +122,8 @@ from minidl.functional.shape import (
     unsqueeze,
 )
 from minidl.functional.softmax import log_softmax, softmax
+from minidl.functional.sort import argsort, sort, topk
+from minidl.functional.tile import flip, tile
+from minidl.functional.unfold import fold, unfold
+from minidl.functional.vector_norm import norm, normalize
 from minidl.tensor import as_tensor

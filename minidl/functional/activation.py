@@ -1,4 +1,7 @@
-"""Activations: the bends between a network's linear maps."""
+"""Activations: the bends between a network's linear maps.
+
+Those that PyTorch can compute in place accept ``inplace``, which has no effect: x stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,52 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import Op
+from minidl.compute import reference
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.passes import pass_over
 from minidl.errors import ArgumentError, message
-from minidl.functional.pointwise import erf, erf_of, exp, floating, pow, square, where
+from minidl.functional.pointwise import clip, erf, erf_of, exp, floating, pow, square, where
 from minidl.kinds import Pointwise
-from minidl.tensor import Tensor
+from minidl.tensor import Tensor, as_tensor
 
 
-class Relu(Pointwise):
+class Relu(Op):
+    fresh = True
+
     def forward(self, x: Array) -> Array:
-        return xp_of(x).maximum(x, 0)
+        return pass_over(reference.rectify, x, slope=0.0)
 
-    def slope_x(self, out: Tensor) -> Tensor:
-        return Tensor(out.data > 0)
+    def vjp_x(self, grad: Tensor, out: Tensor) -> Tensor:
+        return RectifyAdjoint(0.0)(grad, out.detach())
 
 
-class LeakyRelu(Pointwise):
+class LeakyRelu(Op):
+    fresh = True
+
     def __init__(self, negative_slope: float):
         self.negative_slope = negative_slope
 
     def forward(self, x: Array) -> Array:
-        return xp_of(x).where(x > 0, x, x * x.dtype.type(self.negative_slope))
+        return pass_over(reference.rectify, x, slope=self.negative_slope)
 
-    def slope_x(self, x: Tensor) -> Tensor:
-        slope = xp_of(x.data).where(x.data > 0, 1.0, self.negative_slope)
-        return Tensor(slope.astype(x.dtype))
+    def vjp_x(self, grad: Tensor, x: Tensor) -> Tensor:
+        return RectifyAdjoint(self.negative_slope)(grad, x.detach())
+
+
+class RectifyAdjoint(Op):
+    """The gradient of ReLU or leaky ReLU. As a map of what arrives it is its own adjoint."""
+
+    fresh = True
+
+    def __init__(self, slope: float):
+        self.slope = slope
+
+    def forward(self, arrived: Array, x: Array) -> Array:
+        return pass_over(reference.rectify_adjoint, arrived, x, slope=self.slope)
+
+    def vjp_arrived(self, grad: Tensor, x: Tensor) -> Tensor:
+        return self(grad, x)
 
 
 class Elu(Pointwise):
@@ -98,17 +122,17 @@ class LogSigmoid(Pointwise):
         return sigmoid(-x)
 
 
-def relu(x: Any) -> Tensor:
+def relu(x: Any, inplace: bool = False) -> Tensor:
     """Take max(x, 0); its slope at 0 is 0."""
     return Relu()(x)
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Keep x where positive, and take ``negative_slope`` * x elsewhere."""
     return LeakyRelu(negative_slope)(floating(x))
 
 
-def elu(x: Any, alpha: float = 1.0) -> Tensor:
+def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Keep x where positive, and take alpha * (e^x - 1) elsewhere."""
     return Elu(alpha)(floating(x))
 
@@ -149,3 +173,32 @@ def tanh(x: Any) -> Tensor:
 def logsigmoid(x: Any) -> Tensor:
     """Take log(sigmoid(x)), exact where sigmoid itself would round to 0."""
     return LogSigmoid()(floating(x))
+
+
+def silu(x: Any, inplace: bool = False) -> Tensor:
+    """Multiply x by sigmoid(x): "swish"."""
+    x = floating(x)
+    return x * sigmoid(x)
+
+
+def mish(x: Any, inplace: bool = False) -> Tensor:
+    """Multiply x by tanh(log(1 + e^x)).
+
+    Source: Misra 2020, "Mish: a self regularized non-monotonic activation function", equation 1.
+    """
+    x = floating(x)
+    return x * tanh(softplus(x))
+
+
+def hardtanh(
+    x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """Cut x off at ``min_val`` and ``max_val``, where the slope is 0."""
+    x = as_tensor(x)
+    inside = (x.data > min_val) & (x.data < max_val)
+    return where(inside, x, clip(x.detach(), min_val, max_val))
+
+
+def relu6(x: Any, inplace: bool = False) -> Tensor:
+    """Take min(max(x, 0), 6); its slope at 0 and 6 is 0."""
+    return hardtanh(x, 0.0, 6.0)

@@ -11,13 +11,15 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from minidl.autograd import Op
 from minidl.compute import reference
-from minidl.compute.arrays import Array
+from minidl.compute.arrays import Array, xp_of
 from minidl.compute.dispatch import run
+from minidl.compute.passes import pass_over
 from minidl.compute.windows import Windows, transposed_windows, windows_over
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.shape import reshape, unsqueeze
-from minidl.kinds import Bilinear, Corner
+from minidl.kinds import Bilinear, Corner, Linear
 from minidl.matching import match_floats
 from minidl.tensor import Tensor, as_tensor
 
@@ -31,6 +33,7 @@ class Conv2d(Bilinear):
     """
 
     names: ClassVar = {"y": "Conv2d", "x": "ConvTranspose2d", "w": "Conv2dWeight"}
+    fresh = True
 
     def __init__(self, windows: Windows, groups: int):
         self.windows, self.groups = windows, groups
@@ -227,4 +230,35 @@ def _biased(who: str, y: Tensor, bias: Any) -> Tensor:
                 f"bias has shape {bias.shape}",
             )
         )
-    return y + reshape(bias, (*bias.shape, 1, 1))
+    if bias.data.dtype != y.data.dtype:
+        return y + reshape(bias, (*bias.shape, 1, 1))
+    return AddBias()(y, bias)
+
+
+# --- the bias: a number per channel, the same for all of its pixels ---
+
+
+class AddBias(Op):
+    """y[n, c] + bias[c], written over y: for a y that its maker alone has seen."""
+
+    def forward(self, y: Array, bias: Array) -> Array:
+        return pass_over(reference.add_bias, y, bias, in_place=True)
+
+    def vjp_y(self, grad: Tensor) -> Tensor:
+        return grad
+
+    def vjp_bias(self, grad: Tensor) -> Tensor:
+        return ChannelSums(grad.shape)(grad)
+
+
+class ChannelSums(Linear):
+    """The sum of each channel over all pixels; the adjoint repeats it for all of them."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+    def apply(self, y: Array) -> Array:
+        return pass_over(reference.channel_sums, y)
+
+    def adjoint(self, sums: Array) -> Array:
+        return xp_of(sums).broadcast_to(sums[:, None, None], self.shape)

@@ -13,8 +13,10 @@ from minidl.errors import ArgumentError, ShapeError
 from minidl.tensor import Tensor, as_tensor
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Set each element to 0 with probability p, else divide it by 1 - p.
+
+    ``inplace`` is accepted for PyTorch's sake, and has no effect: x stays.
 
     Raises
     ------
@@ -25,8 +27,10 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return _dropped("dropout", x, p, training, x.shape)
 
 
-def dropout2d(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout2d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Set whole channels of an image, (N, C, H, W), to 0 with probability p.
+
+    ``inplace`` is accepted, and has no effect.
 
     Source: Tompson et al. 2015, "Efficient object localization using
     convolutional networks", section 3.2.

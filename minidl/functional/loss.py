@@ -16,7 +16,7 @@ from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.activation import softplus
 from minidl.functional.index import take_along_axis
 from minidl.functional.likelihood import bernoulli_log_likelihood
-from minidl.functional.pointwise import abs, clip, square, where
+from minidl.functional.pointwise import abs, clip, exp, log, square, where
 from minidl.functional.reduce import mean, sum
 from minidl.functional.shape import reshape, squeeze, unsqueeze
 from minidl.functional.softmax import log_softmax
@@ -166,6 +166,29 @@ def binary_cross_entropy_with_logits(
         loss = (1 - target) * x + positives * softplus(-x, threshold=float("inf"))
     loss = loss if weight is None else loss * weight
     return _reduced(who, loss, reduction)
+
+
+def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """Take target (log target - x), of log-probabilities x: how far they are from target's.
+
+    Parameters
+    ----------
+    x : Tensor
+        Logarithms of probabilities, as ``log_softmax`` gives them.
+    target : Tensor of x's shape
+        Probabilities, or their logarithms with ``log_target``. A probability of 0 adds nothing.
+    reduction : {"mean", "batchmean", "sum", "none"}
+        "batchmean", the sum over the length of the first axis, is the divergence of Kullback
+        & Leibler 1951, "On information and sufficiency"; "mean" divides by all elements.
+    """
+    x, target = _pair("kl_div", x, target)
+    if log_target:
+        loss = exp(target) * (target - x)
+    else:
+        loss = target * log(where(target > 0, target, 1.0)) - target * x
+    if reduction != "batchmean":
+        return _reduced("kl_div", loss, reduction)
+    return sum(loss) / max(loss.shape[0] if loss.ndim else 1, 1)
 
 
 def cross_entropy(

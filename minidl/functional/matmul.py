@@ -10,7 +10,7 @@ from minidl.errors import ShapeError, message
 from minidl.functional.shape import Permute, reshape, unsqueeze
 from minidl.kinds import Bilinear, Broadcast, Corner
 from minidl.matching import match
-from minidl.tensor import Tensor
+from minidl.tensor import Tensor, as_tensor
 
 
 class Matmul(Bilinear):
@@ -68,6 +68,28 @@ def matmul(x: Any, w: Any) -> Tensor:
     if len(left) == 1:
         y = reshape(y, (*y.shape[:-2], y.shape[-1]))
     return reshape(y, y.shape[:-1]) if len(right) == 1 else y
+
+
+def bmm(x: Any, w: Any) -> Tensor:
+    """Multiply matrices pair by pair: (N, A, B), (N, B, C) -> (N, A, C).
+
+    ``matmul`` does so over any number of axes in front, which broadcast.
+
+    Raises
+    ------
+    ShapeError
+        If x and w are not as many matrices, or the inner sizes differ.
+    """
+    left, right = as_tensor(x).shape, as_tensor(w).shape
+    if not len(left) == len(right) == 3 or left[0] != right[0]:
+        raise ShapeError(
+            message(
+                "bmm: x and w must have the axes (N, A, B) and (N, B, C)",
+                f"x has shape {left}, w has shape {right}",
+                hint="matmul takes other numbers of axes, too.",
+            )
+        )
+    return matmul(x, w)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:

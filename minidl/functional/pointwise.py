@@ -9,6 +9,7 @@ have slopes themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 
 from minidl.compute import arrays
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.dtypes import common_dtype
+from minidl.compute.passes import LARGE, combine
 from minidl.errors import ArgumentError, message
 from minidl.kinds import Corner, Linear, Multiply, Pointwise, check_shapes
 from minidl.matching import match
@@ -33,7 +36,7 @@ def floating(x: Any) -> Tensor:
 
 class Add(Pointwise):
     def forward(self, x: Array, y: Array) -> Array:
-        return x + y
+        return x + y if x.size < LARGE else combine("add", x, y)
 
     def slope_x(self) -> int:
         return 1
@@ -44,7 +47,7 @@ class Add(Pointwise):
 
 class Sub(Pointwise):
     def forward(self, x: Array, y: Array) -> Array:
-        return x - y
+        return x - y if x.size < LARGE else combine("subtract", x, y)
 
     def slope_x(self) -> int:
         return 1
@@ -79,7 +82,12 @@ class PowNumber(Pointwise):
         self.p = p
 
     def forward(self, x: Array) -> Array:
+        if x.dtype.kind != "f":
+            x = x.astype(common_dtype(x, self.p))  # to NumPy a root of integers is float64
         return x * x if self.p == 2 else x**self.p
+
+    def explain(self, arrays: Sequence[Array]) -> None:
+        _check_whole_powers(np.asarray(self.p))
 
     def slope_x(self, x: Tensor) -> Tensor | float:
         return self.p * pow(x, self.p - 1) if self.p not in (0, 1) else self.p
@@ -89,6 +97,10 @@ class Pow(Pointwise):
     def forward(self, x: Array, y: Array) -> Array:
         return x**y
 
+    def explain(self, arrays: Sequence[Array]) -> None:
+        super().explain(arrays)
+        _check_whole_powers(arrays[1])
+
     def slope_x(self, x: Tensor, y: Tensor) -> Tensor:
         # x ** (y - 1) is infinite at x = 0, y = 0, where x ** y is flat.
         return y * pow(x, where(y == 0, 1.0, y - 1))
@@ -97,14 +109,22 @@ class Pow(Pointwise):
         return out * log(where(x == 0, 1.0, x))
 
 
-def add(x: Any, y: Any) -> Tensor:
-    """Add x + y, element by element, with broadcasting."""
-    return Add()(x, y)
+def _check_whole_powers(powers: Array) -> None:
+    if (powers < 0).any():
+        raise ArgumentError(
+            message("pow: a negative power of an integer is a fraction, not an integer",
+                    hint="convert first: x.astype(minidl.float32).")
+        )
 
 
-def sub(x: Any, y: Any) -> Tensor:
-    """Subtract x - y, element by element, with broadcasting."""
-    return Sub()(x, y)
+def add(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
+    """Add x + alpha y, element by element, with broadcasting."""
+    return Add()(x, y if alpha == 1 else mul(y, alpha))
+
+
+def sub(x: Any, y: Any, *, alpha: float = 1) -> Tensor:
+    """Subtract x - alpha y, element by element, with broadcasting."""
+    return Sub()(x, y if alpha == 1 else mul(y, alpha))
 
 
 def mul(x: Any, y: Any) -> Tensor:
@@ -120,10 +140,33 @@ def _product(x: tuple[int, ...], y: tuple[int, ...]) -> Corner:
     return Multiply(x, y, shape).corner("y")
 
 
-def div(x: Any, y: Any) -> Tensor:
-    """Divide x / y, element by element, with broadcasting; integers become float32."""
+def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """Divide x / y, element by element, with broadcasting; integers become float32.
+
+    Rounded down (``"floor"``) or towards 0 (``"trunc"``) integers stay integers, and there is no
+    gradient.
+    """
     x, y = match(x, y)
+    if rounding_mode is not None:
+        return _whole_quotient(x, y, rounding_mode)
     return Div()(*((x, y) if "f" in (x.dtype.kind, y.dtype.kind) else (floating(x), floating(y))))
+
+
+def _whole_quotient(x: Tensor, y: Tensor, rounding_mode: str) -> Tensor:
+    if rounding_mode not in ("floor", "trunc"):
+        raise ArgumentError(
+            message(f"div: unknown rounding_mode {rounding_mode!r}",
+                    hint='choose None, "floor" or "trunc".')
+        )
+    check_shapes("div", x.shape, y.shape)
+    a, b, xp = x.data, y.data, xp_of(x.data)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if rounding_mode == "trunc" and "f" in (a.dtype.kind, b.dtype.kind):
+            return Tensor(xp.asarray(xp.trunc(a / b)))
+        floor = xp.asarray(xp.floor_divide(a, b))
+        if rounding_mode == "floor":
+            return Tensor(floor)
+        return Tensor(floor + ((floor < 0) & (floor * b != a)))
 
 
 def neg(x: Any) -> Tensor:
@@ -160,6 +203,14 @@ class Log(Pointwise):
 
     def slope_x(self, x: Tensor) -> Tensor:
         return 1 / x
+
+
+class Log1p(Pointwise):
+    def forward(self, x: Array) -> Array:
+        return xp_of(x).log1p(x)
+
+    def slope_x(self, x: Tensor) -> Tensor:
+        return 1 / (1 + x)
 
 
 class Sqrt(Pointwise):
@@ -250,6 +301,11 @@ def log(x: Any) -> Tensor:
     return Log()(floating(x))
 
 
+def log1p(x: Any) -> Tensor:
+    """Take log(1 + x), exact where x is small."""
+    return Log1p()(floating(x))
+
+
 def sqrt(x: Any) -> Tensor:
     """Take the square root."""
     return Sqrt()(floating(x))
@@ -278,7 +334,7 @@ def abs(x: Any) -> Tensor:
 def sign(x: Any) -> Tensor:
     """Return -1, 0 or 1; carries no gradient."""
     data = as_tensor(x).data
-    return Tensor(xp_of(data).sign(data))
+    return Tensor(data if data.dtype.kind == "b" else xp_of(data).sign(data))
 
 
 # --- choosing ---

@@ -32,7 +32,7 @@ class PickWindows(Linear):
     name, adjoint_name = "MaxPool2d", "MaxUnpool2d"
 
     def __init__(self, index: Array, size: tuple[int, int]):
-        self.index, self.size = index, size
+        self.index, self.size, self.held = index, size, (index,)
 
     def apply(self, x: Array) -> Array:
         return run(reference.pick_windows, x, self.index)

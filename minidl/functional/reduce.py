@@ -11,8 +11,17 @@ from minidl.autograd import Op
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.dtypes import total
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
-from minidl.functional.pointwise import exp, floating, maximum, minimum, sqrt, square, where
-from minidl.functional.shape import Permute, reshape
+from minidl.functional.pointwise import (
+    astype,
+    exp,
+    floating,
+    maximum,
+    minimum,
+    sqrt,
+    square,
+    where,
+)
+from minidl.functional.shape import Permute, cat, reshape
 from minidl.kinds import Linear
 from minidl.naming import either_name
 from minidl.tensor import Tensor, as_tensor
@@ -21,11 +30,16 @@ Axis = int | tuple[int, ...] | None
 
 
 def axes_of(who: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Sort the axes that are meant, counted from the front; None means all of them."""
+    """Sort the axes that are meant, counted from the front; None means all of them.
+
+    Of a number, which has no axes, 0 and -1 mean none of them, as in PyTorch and NumPy.
+    """
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, int) and -ndim <= axis < ndim:
         return (axis % ndim,)
+    if not ndim and axis in (0, -1, (0,), (-1,), [0], [-1]):
+        return ()
     wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
     for a in wanted:
         if not isinstance(a, (int, np.integer)):
@@ -69,19 +83,20 @@ class Mean(Sum):
 
 
 @either_name
-def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def sum(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum along ``axis`` (an integer, a tuple, or None for all).
 
-    Integers are summed in int64; a Tensor of bool counts its True elements.
+    Integers are summed in int64; a Tensor of bool counts its True elements. With a ``dtype`` x is
+    converted to it first.
     """
-    x = as_tensor(x)
+    x = as_tensor(x) if dtype is None else astype(x, dtype)
     return Sum(x.data.shape, axes_of("sum", axis, x.data.ndim), keepdims)(x)
 
 
 @either_name
-def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Take the mean along ``axis``."""
-    x = _real("mean", x)
+def mean(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
+    """Take the mean along ``axis``. With a ``dtype`` x is converted to it first."""
+    x = _real("mean", x if dtype is None else astype(x, dtype))
     return Mean(x.data.shape, axes_of("mean", axis, x.data.ndim), keepdims)(x)
 
 
@@ -97,11 +112,13 @@ def var(
     """Take the variance along ``axis``: the sum of squared deviations over (n - correction).
 
     As in PyTorch ``correction`` is 1 by default (the unbiased estimate), and 0 with
-    ``unbiased=False``; NumPy's default is 0.
+    ``unbiased=False``; NumPy's default is 0. ``var(x, False)`` is ``var(x, unbiased=False)``.
     """
     x = _real("var", x)
-    correction = int(unbiased) if correction is None else correction
-    axes = axes_of("var", axis, x.ndim)
+    along: Axis = None if isinstance(axis, bool) else axis
+    if correction is None:
+        correction = int(axis if isinstance(axis, bool) else unbiased)
+    axes = axes_of("var", along, x.ndim)
     deviations = square(x - mean(x, axes, keepdims=True))
     return Mean(x.data.shape, axes, keepdims, correction)(deviations)
 
@@ -153,6 +170,7 @@ class Extreme(Linear):
         if keepdims:
             self.target = tuple([1 if a in axes else s for a, s in enumerate(example.shape)])
         self.places = getattr(self._rows(example), f"arg{who}")(axis=-1)[..., None]
+        self.held = (self.places,)
 
     @property
     def name(self) -> str:
@@ -169,7 +187,7 @@ class Extreme(Linear):
         xp = xp_of(y)
         rows = xp.zeros((*self.kept, math.prod(self.searched)), y.dtype)
         xp.put_along_axis(rows, self.places, y.reshape(*self.kept, 1), -1)
-        return self.last.adjoint(rows.reshape(*self.kept, *self.searched))
+        return self.last.adjoint(rows.reshape((*self.kept, *self.searched)))
 
 
 class Extremes(NamedTuple):
@@ -227,6 +245,78 @@ def _extreme(
         )
     op = Extreme(who, x.data, axes, keepdims or keepdim)
     return op(x) if dim is None else Extremes(op(x), Tensor(op.places.reshape(op.target)))
+
+
+@either_name
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Return the place of the largest element along ``axis``, or among all; carries no gradient.
+
+    Of equal ones it is the first's.
+    """
+    return _place("argmax", x, axis, keepdims)
+
+
+@either_name
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Return the place of the smallest element along ``axis``, or among all, as ``argmax`` does."""
+    return _place("argmin", x, axis, keepdims)
+
+
+def _place(who: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    data = as_tensor(x).data
+    axes = axes_of(who, axis, data.ndim)
+    if math.prod([data.shape[a] for a in axes]) == 0:
+        raise ShapeError(
+            message(f"{who}: no elements to choose from", f"x has shape {data.shape}, axes {axes}")
+        )
+    return Tensor(xp_of(data).asarray(getattr(data, who)(axis=axis, keepdims=keepdims)))
+
+
+@either_name
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Multiply the elements along ``axis`` (an integer, a tuple, or None for all).
+
+    Integers are multiplied in int64. The first half is multiplied by the second until one is
+    left: no derivative divides, so a zero among the factors is no trouble.
+    """
+    x = as_tensor(x)
+    x = x if x.dtype.kind == "f" else x.astype(np.int64)
+    axes = axes_of("prod", axis, x.ndim)
+    rest = tuple([a for a in range(x.ndim) if a not in axes])
+    kept = tuple([x.shape[a] for a in rest])
+    rows = reshape(Permute((*rest, *axes))(x), (*kept, math.prod([x.shape[a] for a in axes])))
+    while (n := rows.shape[-1]) > 1:
+        half = n // 2
+        odd = [rows[..., 2 * half :]] if n % 2 else []
+        rows = cat([rows[..., :half] * rows[..., half : 2 * half], *odd], -1)
+    if not rows.shape[-1]:  # the product of nothing is 1
+        rows = sum(rows, -1, keepdims=True) + 1
+    target = tuple([1 if a in axes else s for a, s in enumerate(x.shape)]) if keepdims else kept
+    return reshape(rows, target)
+
+
+class CumSum(Linear):
+    """Sum what lies before each element along an axis, itself included; the adjoint, behind it."""
+
+    def __init__(self, axis: int):
+        self.axis = axis
+        self.turned = (*[slice(None)] * axis, slice(None, None, -1))
+
+    def apply(self, x: Array) -> Array:
+        kept = np.int64 if x.dtype.kind != "f" else np.float32 if x.itemsize == 2 else x.dtype
+        summed = xp_of(x).cumsum(x, axis=self.axis, dtype=kept)
+        return summed.astype(x.dtype) if x.dtype == np.float16 else summed
+
+    def adjoint(self, y: Array) -> Array:
+        return self.apply(y[self.turned])[self.turned]
+
+
+@either_name
+def cumsum(x: Any, axis: int) -> Tensor:
+    """Add up along ``axis``, and keep every sum on the way; integers in int64."""
+    x = as_tensor(x)
+    (along,) = axes_of("cumsum", (axis,), x.ndim or 1)
+    return CumSum(along)(x) if x.ndim else reshape(CumSum(0)(reshape(x, (1,))), ())
 
 
 class LogSumExp(Op):

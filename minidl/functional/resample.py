@@ -20,6 +20,10 @@ from minidl.tensor import Tensor, as_tensor
 
 MODES = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
 
+OF_SIGNALS = {"nearest": "nearest", "nearest-exact": "nearest-exact", "linear": "bilinear",
+              "area": "area"}
+"""The modes for (N, C, W), and what they are for an image of one row."""
+
 
 class Resample(Linear):
     """Mix rows, then columns; the adjoint mixes by the transposed tables."""
@@ -62,22 +66,22 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """Resize images.
+    """Resize images, or signals.
 
-    (N, C, H, W) -> (N, C, I, J)
+    (N, C, H, W) -> (N, C, I, J); (N, C, W) -> (N, C, J)
 
     Parameters
     ----------
-    x : Tensor, shape (N, C, H, W)
+    x : Tensor, shape (N, C, H, W) or (N, C, W)
     size : int or (I, J), optional
         The new size in pixels; either this or ``scale_factor``.
     scale_factor : float or (float, float), optional
         I = floor(H * scale_factor).
-    mode : {"nearest", "nearest-exact", "bilinear", "bicubic", "area"}
-        ``"area"`` is ``adaptive_avg_pool2d``.
+    mode : {"nearest", "nearest-exact", "linear", "bilinear", "bicubic", "area"}
+        ``"area"`` is ``adaptive_avg_pool2d``; ``"linear"`` is for signals.
     align_corners : bool, optional
         Whether the centres of the corner pixels stay where they are (True) or
-        the corners of the image do (False, and None). Bilinear and bicubic only.
+        the corners of the image do (False, and None). Linear, bilinear and bicubic only.
     recompute_scale_factor : bool, optional
         Use the exact ratio of the sizes, not the scale factor as given.
     antialias : bool
@@ -89,19 +93,25 @@ def interpolate(
     ArgumentError
         If the mode is unknown or does not take a given option.
     NotImplementedError
-        For the one- and three-dimensional modes of PyTorch.
+        For volumes.
 
     Notes
     -----
     Linear; separable, so T taps per axis cost 2 T multiplications a pixel.
     """
     x = as_tensor(x)
+    if x.ndim == 3 and mode in OF_SIGNALS:
+        size, scale_factor = (_of_one_row(s) for s in (size, scale_factor))
+        y = interpolate(unsqueeze(x, 2), size, scale_factor, OF_SIGNALS[mode], align_corners,
+                        recompute_scale_factor, antialias)
+        return reshape(y, (*y.shape[:2], y.shape[3]))
     _check_mode(mode, align_corners, antialias)
     if x.ndim != 4 or 0 in x.shape[2:]:
         raise ShapeError(
             message(
-                "interpolate: x must be images with the axes (N, C, H, W)",
-                f"received shape {x.shape}",
+                "interpolate: x must be images with the axes (N, C, H, W), or signals, (N, C, W)",
+                f'received shape {x.shape}, mode="{mode}"',
+                hint=f"signals are resized by {list(OF_SIGNALS)}.",
             )
         )
     (i, j), scales = _target(x.shape[2:], size, scale_factor)
@@ -130,9 +140,19 @@ def _table(
     return table(size, count, scale, corners)
 
 
+def _of_one_row(setting: Any) -> Any:
+    """Write a size or a scale of signals as that of images of one row."""
+    if setting is None:
+        return None
+    (across,) = setting if isinstance(setting, tuple | list) else (setting,)
+    return (1, across)
+
+
 def _check_mode(mode: str, align_corners: bool | None, antialias: bool) -> None:
-    if mode in ("linear", "trilinear"):
-        raise NotImplementedError(f'interpolate: mode="{mode}"; minidl resizes images only')
+    if mode == "trilinear":
+        raise NotImplementedError('interpolate: mode="trilinear"; minidl resizes no volumes')
+    if mode == "linear":
+        raise ShapeError('interpolate: mode="linear" is for signals, (N, C, W); see "bilinear"')
     if mode not in MODES:
         raise ArgumentError(
             message(f"interpolate: unknown mode {mode!r}", hint=f"choose one of {MODES}.")

@@ -1,4 +1,4 @@
-"""Moving elements without changing them: reshaping, joining, splitting, padding.
+"""Moving elements without changing them: reshaping, joining, splitting.
 
 All of it is linear, and every adjoint is the movement back.
 """
@@ -14,7 +14,6 @@ import numpy as np
 
 from minidl.autograd import Node, Op
 from minidl.compute.arrays import Array, xp_of
-from minidl.compute.dtypes import total
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.index import Slice
 from minidl.kinds import Broadcast, Linear
@@ -133,7 +132,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
         named = set(range(x.ndim))
     else:
         wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
-        named = {axis_of("squeeze", a, x.ndim) for a in wanted}
+        named = {axis_of("squeeze", a, x.ndim or 1) for a in wanted}
     return reshape(x, tuple(s for a, s in enumerate(x.shape) if s != 1 or a not in named))
 
 
@@ -191,6 +190,8 @@ def cat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     parts = [as_tensor(t) for t in tensors]
     if not parts:
         raise ArgumentError("cat: received no tensors")
+    if len({t.ndim for t in parts}) > 1:  # an empty list, to which something is joined
+        parts = [t for t in parts if t.shape != (0,)]
     axis = axis_of("cat", axis, parts[0].ndim)
     others = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in parts}
     if len(others) > 1 or len({t.ndim for t in parts}) > 1:
@@ -240,156 +241,15 @@ def split(x: Any, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...
     return tuple(_between(x, axis, a, b) for a, b in pairwise(bounds))
 
 
+@either_name
+def chunk(x: Any, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut into ``chunks`` pieces, of which the last may be smaller, or missing."""
+    x = as_tensor(x)
+    along = axis_of("chunk", axis, x.ndim)
+    if chunks < 1:
+        raise ArgumentError(f"chunk: chunks must be at least 1, received {chunks}")
+    return split(x, max(-(-x.shape[along] // chunks), 1), along)
+
+
 def _between(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
     return Slice(x.shape, (*[slice(None)] * axis, slice(start, stop)))(x)
-
-
-# --- padding ---
-
-
-class Pad(Linear):
-    """Add zeros around; the adjoint crops them away."""
-
-    def __init__(self, shape: tuple[int, ...], widths: Sequence[tuple[int, int]]):
-        self.widths = tuple(widths)
-        self.inside = tuple(
-            slice(before, before + size)
-            for (before, _), size in zip(self.widths, shape, strict=True)
-        )
-
-    def apply(self, x: Array) -> Array:
-        return xp_of(x).pad(x, self.widths)
-
-    def adjoint(self, y: Array) -> Array:
-        return y[self.inside]
-
-
-class PadFrom(Linear):
-    """Put copies of x's own elements around it, along one axis; the adjoint adds them back.
-
-    Parameters
-    ----------
-    before, size : int
-        Where x lies in the result, and its length.
-    places : array of int
-        For every element of the result the one of x. Those before x are all different or all the
-        same, and so are those behind it: a sum on each side will do, where a scatter would be slow.
-    """
-
-    def __init__(self, axis: int, before: int, size: int, places: np.ndarray):
-        self.ahead = (slice(None),) * axis
-        self.axis, self.inside = axis, slice(before, before + size)
-        self.places = places
-
-    def apply(self, x: Array) -> Array:
-        return x[(*self.ahead, xp_of(x).asarray(self.places))]
-
-    def adjoint(self, y: Array) -> Array:
-        x = y[(*self.ahead, self.inside)].copy()
-        for side in (slice(self.inside.start), slice(self.inside.stop, None)):
-            places, outer = self.places[side], y[(*self.ahead, side)]
-            if len(set(places)) < len(places):
-                places, outer = places[:1], total(outer, self.axis, True)
-            if len(places):
-                x[(*self.ahead, xp_of(x).asarray(places))] += outer
-        return x
-
-
-def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
-    """Add elements around the last axes.
-
-    Parameters
-    ----------
-    x : Tensor
-    pad : sequence of an even number of integers
-        (before, after) for the last axis, then for the one before it, and so on:
-        (left, right, top, bottom) for images. Negative widths crop.
-    mode : {"constant", "reflect", "replicate", "circular"}
-        What to fill with: ``value``; the image mirrored at its edge pixels; the
-        edge pixels; the image again, from its other side.
-    value : float
-        For ``"constant"``.
-
-    Raises
-    ------
-    ArgumentError
-        For an odd number of widths, an unknown mode, or more padding than the
-        image can be mirrored or wrapped into.
-    """
-    x = as_tensor(x)
-    if len(pad) % 2 or len(pad) > 2 * x.ndim:
-        raise ArgumentError(
-            message(
-                "pad: give two widths, (before, after), for each axis from the last one back",
-                f"x has {x.ndim} axes, pad is {tuple(pad)}",
-            )
-        )
-    widths = [(0, 0)] * x.ndim
-    for back in range(len(pad) // 2):
-        widths[x.ndim - 1 - back] = (int(pad[2 * back]), int(pad[2 * back + 1]))
-    x, widths = _crop(x, widths)
-    if not any(map(any, widths)):
-        return x
-    if mode == "constant":
-        padded = Pad(x.shape, widths)(x)
-        return padded if value == 0 else padded + _frame(x, widths, value)
-    if mode not in _SOURCE:
-        raise ArgumentError(
-            message(f"pad: unknown mode {mode!r}", hint=f'choose "constant" or {list(_SOURCE)}.')
-        )
-    for axis, (before, after) in enumerate(widths):
-        if before or after:
-            places = np.arange(-before, x.shape[axis] + after)
-            source = _SOURCE[mode](places, x.shape[axis], max(before, after))
-            x = PadFrom(axis, before, x.shape[axis], source)(x)
-    return x
-
-
-def _crop(x: Tensor, widths: list[tuple[int, int]]) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Cut away what negative widths ask for."""
-    if all(w >= 0 for both in widths for w in both):
-        return x, widths
-    kept = [
-        slice(max(-before, 0), size - max(-after, 0))
-        for (before, after), size in zip(widths, x.shape, strict=True)
-    ]
-    if any(k.start > k.stop for k in kept):
-        raise ShapeError(
-            message("pad: negative widths crop more than there is", f"x has shape {x.shape}")
-        )
-    return Slice(x.shape, tuple(kept))(x), [(max(b, 0), max(a, 0)) for b, a in widths]
-
-
-def _frame(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
-    """Make a frame with ``value`` in the padding and 0 where x goes."""
-    xp = xp_of(x.data)
-    return Tensor(xp.pad(xp.zeros_like(x.data), widths, constant_values=value))
-
-
-def _mirrored(places: np.ndarray, size: int, width: int) -> np.ndarray:
-    if width >= size:
-        raise ArgumentError(
-            message(
-                "pad: reflect needs padding smaller than the image",
-                f"the axis has {size} pixels, the padding {width}",
-            )
-        )
-    return (size - 1) - np.abs((size - 1) - np.abs(places))
-
-
-def _wrapped(places: np.ndarray, size: int, width: int) -> np.ndarray:
-    if width > size:
-        raise ArgumentError(
-            message(
-                "pad: circular cannot go round more than once",
-                f"the axis has {size} pixels, the padding {width}",
-            )
-        )
-    return places % size
-
-
-_SOURCE = {
-    "reflect": _mirrored,
-    "replicate": lambda places, size, width: np.clip(places, 0, size - 1),
-    "circular": _wrapped,
-}

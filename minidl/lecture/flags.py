@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ from minidl.errors import DeviceError
 
 
 def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
-    """Make a parser with the flags that every example has."""
+    """Make a parser with the flags that every example has.
+
+    What it prints comes line by line, also into a file or a pipe: else all comes at the end.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -30,6 +30,7 @@ from minidl.nn.loss import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HuberLoss,
+    KLDivLoss,
     L1Loss,
     MSELoss,
     NLLLoss,
@@ -44,6 +45,14 @@ from minidl.nn.norm import (
     LayerNorm,
     LocalResponseNorm,
 )
+from minidl.nn.one_dimensional import (
+    AdaptiveAvgPool1d,
+    AvgPool1d,
+    Conv1d,
+    ConvTranspose1d,
+    InstanceNorm1d,
+    MaxPool1d,
+)
 from minidl.nn.pad import (
     CircularPad2d,
     ConstantPad2d,
@@ -54,4 +63,5 @@ from minidl.nn.pad import (
 from minidl.nn.parameter import Parameter
 from minidl.nn.pool import AdaptiveAvgPool2d, AvgPool2d, FixedUnpool2d, MaxPool2d, MaxUnpool2d
 from minidl.nn.state import LoadReport
+from minidl.nn.unfold import Fold, Unfold
 from minidl.nn.upsample import PixelShuffle, PixelUnshuffle, Upsample

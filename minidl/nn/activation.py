@@ -106,8 +106,7 @@ class SiLU(InPlace):
     """x times its logistic function, x sigmoid(x): "swish"."""
 
     def forward(self, x: Any) -> Tensor:
-        x = as_tensor(x)
-        return x * F.sigmoid(x)
+        return F.silu(x)
 
 
 class Mish(InPlace):
@@ -118,8 +117,7 @@ class Mish(InPlace):
     """
 
     def forward(self, x: Any) -> Tensor:
-        x = as_tensor(x)
-        return x * F.tanh(F.softplus(x))
+        return F.mish(x)
 
 
 class Hardtanh(InPlace):
@@ -135,9 +133,7 @@ class Hardtanh(InPlace):
         self.min_val, self.max_val = min_val, max_val
 
     def forward(self, x: Any) -> Tensor:
-        x = as_tensor(x)
-        inside = (x.data > self.min_val) & (x.data < self.max_val)
-        return F.where(inside, x, F.clip(x.detach(), self.min_val, self.max_val))
+        return F.hardtanh(x, self.min_val, self.max_val)
 
     def settings(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}"

@@ -81,7 +81,7 @@ class _Convolution(Module):
         self.output_padding = (0, 0)
 
     def _make_parameters(self, shape: tuple[int, ...], bias: bool, dtype: Any) -> None:
-        self.weight = unfilled(*shape, dtype=dtype)
+        self.weight = unfilled(*shape, dtype=dtype, taps_first=self.groups == 1)
         self.bias: Parameter | None
         self.register_parameter(
             "bias", unfilled(self.out_channels, dtype=dtype) if bias else None

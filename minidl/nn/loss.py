@@ -69,6 +69,17 @@ class HuberLoss(_Loss):
         return F.huber_loss(x, target, reduction=self.reduction, delta=self.delta)
 
 
+class KLDivLoss(_Loss):
+    """The divergence of targets from log-probabilities x; "batchmean" is the usual reduction."""
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False):
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        return F.kl_div(x, target, self.reduction, self.log_target)
+
+
 class BCELoss(_WeightedLoss):
     """The cross-entropy -(target log x + (1 - target) log(1 - x)) of probabilities x."""
 

@@ -198,22 +198,11 @@ class InstanceNorm2d(_Tracking):
         channels = self.num_features if known else x.shape[-3] if x.ndim > 2 else -1
         self._check(x, (3, 4), "(N, C, H, W) or (C, H, W)", -3, channels)
         batch = F.unsqueeze(x, 0) if x.ndim == 3 else x
-        if self.running_mean is None or self.training:
-            y = F.instance_norm(batch, weight=self.weight, bias=self.bias, eps=self.eps)
-            self._move_statistics(batch)
-        else:
-            y = F.batch_norm(batch, self.running_mean, self.running_var, self.weight, self.bias,
-                             eps=self.eps)
+        y = F.instance_norm(
+            batch, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training or self.running_mean is None, self.momentum, self.eps
+        )
         return F.reshape(y, x.shape) if x.ndim == 3 else y
-
-    def _move_statistics(self, batch: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None:
-            return
-        axes, data = (2, 3), batch.data
-        for running, now in ((self.running_mean.data, data.mean(axes)),
-                             (self.running_var.data, data.var(axes, ddof=1))):
-            running += self.momentum * (now.mean(0) - running)
-            changed(running, "InstanceNorm2d, which moved its running statistics")
 
     def extra_repr(self) -> str:
         return (

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.fast.blocks import in_blocks
 from minidl.optim.optimizer import Optimizer, remembered
 
 
@@ -48,10 +49,13 @@ class Adagrad(Optimizer):
         )
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * p
-        squares = remembered(state, "sum", p, group["initial_accumulator_value"])
-        squares += grad * grad
+        decay = group["weight_decay"]
+        memory = remembered(state, "sum", p, group["initial_accumulator_value"])
         rate = group["lr"] / (1 + state.get("step", 0) * group["lr_decay"])
         state["step"] = state.get("step", 0) + 1
-        p -= rate * grad / (xp_of(p).sqrt(squares) + group["eps"])
+        blocks = in_blocks(p, grad, memory)
+        for p, grad, squares in blocks:
+            if decay:
+                grad = grad + decay * p
+            squares += grad * grad
+            p -= rate * grad / (xp_of(p).sqrt(squares) + group["eps"])

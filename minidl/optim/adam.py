@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from minidl.compute.arrays import Array, xp_of
+from minidl.compute import reference
+from minidl.compute.arrays import Array
+from minidl.compute.passes import pass_over
+from minidl.compute.reference.optimizer import AdamRates
 from minidl.errors import ArgumentError
 from minidl.optim.optimizer import Optimizer, remembered
 
@@ -67,25 +70,18 @@ class Adam(Optimizer):
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
         keep_m, keep_v = group["betas"]
-        if group["weight_decay"] and self.decoupled:
-            p *= 1 - group["lr"] * group["weight_decay"]
-        elif group["weight_decay"]:
-            grad = grad + group["weight_decay"] * p
-        m, v = remembered(state, "exp_avg", p), remembered(state, "exp_avg_sq", p)
+        rate, decay = group["lr"], group["weight_decay"]
+        names = ["exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * group["amsgrad"]]
+        memory = [remembered(state, name, p) for name in names]
         t = state["step"] = state.get("step", 0) + 1
-        m += (1 - keep_m) * (grad - m)
-        v *= keep_v
-        v += (1 - keep_v) * grad * grad
-        if group["amsgrad"]:
-            largest = remembered(state, "max_exp_avg_sq", p)
-            xp_of(p).maximum(largest, v, out=largest)
-            v = largest
-        spread = xp_of(p).sqrt(v)
-        spread *= 1 / math.sqrt(1 - keep_v**t)
-        spread += group["eps"]
-        step = m / spread
-        step *= group["lr"] / (1 - keep_m**t)
-        p -= step
+        rates = AdamRates(
+            decay=0.0 if self.decoupled else decay,
+            share_m=1 - keep_m, keep_v=keep_v, share_v=1 - keep_v,
+            keep_p=1 - rate * decay if self.decoupled else 1.0,
+            rate=rate / (1 - keep_m**t), scale=1 / math.sqrt(1 - keep_v**t), eps=group["eps"],
+        )
+        grad = grad.astype(p.dtype, copy=False)
+        pass_over(reference.adam, p, grad, *memory, rates=rates, in_place=True)
 
 
 class AdamW(Adam):

@@ -12,6 +12,9 @@ from minidl.errors import ArgumentError, CheckpointError
 from minidl.optim.line_search import Point, strong_wolfe
 from minidl.optim.optimizer import Closure, Optimizer
 
+LONGEST_SEARCH = 25
+"""Evaluations after the first that one line search may spend: along some lines there is no end."""
+
 
 class LBFGS(Optimizer):
     """Limited-memory BFGS over all parameters together.
@@ -35,8 +38,9 @@ class LBFGS(Optimizer):
     Notes
     -----
     ``step`` needs a closure that zeroes the gradients, computes the loss, walks
-    back, and returns the loss. Source: Nocedal & Wright 2006, "Numerical
-    optimization", algorithms 7.4 and 7.5.
+    back, and returns the loss. It is evaluated at PyTorch's points, to rounding (which
+    decides where to go if the loss is made of straight pieces). Source: Nocedal & Wright
+    2006, "Numerical optimization", algorithms 7.4 and 7.5.
     """
 
     def __init__(
@@ -181,7 +185,8 @@ class _Iterations:
 
         scale = float(abs(direction).max())
         tolerance = self.group["tolerance_change"]
-        point, _ = strong_wolfe(evaluate, start, t, scale, tolerance=tolerance)
+        limit = min(self.group["max_eval"] - self.spent, LONGEST_SEARCH)
+        point, _ = strong_wolfe(evaluate, start, t, scale, tolerance=tolerance, limit=limit)
         self._restore(origin)
         self._move(direction, point.t)
         return point.value, point.gradient, point.t

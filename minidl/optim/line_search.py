@@ -67,13 +67,19 @@ def strong_wolfe(
     scale : float
         Largest element of the direction: steps below tolerance / scale do not count.
     limit : int
-        Evaluations that may be spent; then the best point so far is taken.
+        Evaluations that may be spent after the first; then the best point so far is taken.
+
+    Notes
+    -----
+    Of two points of equal value the one found first along the line counts as the lower, and the
+    second try need not fall below the first: both as in PyTorch, so that its steps come out. A
+    value that is no number counts as no fall.
     """
     before, here = start, evaluate(t)
     spent = 1
-    while spent < limit:
+    while spent <= limit:
         fell = here.value <= start.value + c1 * here.t * start.slope
-        if not fell or (spent > 1 and here.value >= before.value):
+        if not fell or (spent > 2 and here.value >= before.value):
             break
         if abs(here.slope) <= -c2 * start.slope:
             return here, spent
@@ -84,15 +90,14 @@ def strong_wolfe(
         before, here = here, evaluate(step)
         spent += 1
     else:
-        return min(start, here, key=lambda p: p.value), spent
-    return _zoom(evaluate, start, before, here, scale, c1, c2, tolerance, limit, spent)
+        return (here if here.value < start.value else start), spent
+    return _zoom(evaluate, start, [before, here], scale, c1, c2, tolerance, limit, spent)
 
 
 def _zoom(
     evaluate: Callable[[float], Point],
     start: Point,
-    one: Point,
-    other: Point,
+    ends: list[Point],
     scale: float,
     c1: float,
     c2: float,
@@ -101,11 +106,11 @@ def _zoom(
     spent: int,
 ) -> tuple[Point, int]:
     """Shrink the interval between two points until one inside is good enough."""
-    best, worse = (one, other) if one.value <= other.value else (other, one)
+    best = _lower(ends)
     stuck = False
-    while spent < limit and abs(best.t - worse.t) * scale >= tolerance:
-        low, high = min(best.t, worse.t), max(best.t, worse.t)
-        t = cubic_minimum(best, worse, low, high)
+    while spent <= limit and abs(ends[0].t - ends[1].t) * scale >= tolerance:
+        low, high = sorted(end.t for end in ends)
+        t = cubic_minimum(ends[0], ends[1], low, high)
         # Twice in a row too close to an end is no progress: step inside by a tenth.
         margin = 0.1 * (high - low)
         if min(high - t, t - low) < margin:
@@ -118,14 +123,19 @@ def _zoom(
             stuck = False
         here = evaluate(t)
         spent += 1
-        if here.value > start.value + c1 * t * start.slope or here.value >= best.value:
-            worse = here
-            if worse.value < best.value:
-                best, worse = worse, best
+        fell = here.value <= start.value + c1 * t * start.slope
+        if not (fell and here.value < ends[best].value):
+            ends[1 - best] = here
+            best = _lower(ends)
             continue
         if abs(here.slope) <= -c2 * start.slope:
             return here, spent
-        if here.slope * (worse.t - best.t) >= 0:
-            worse = best
-        best = here
-    return best, spent
+        if here.slope * (ends[1 - best].t - ends[best].t) >= 0:
+            ends[1 - best] = ends[best]
+        ends[best] = here
+    return ends[best], spent
+
+
+def _lower(ends: list[Point]) -> int:
+    """The number of the lower of two points; of equals, the first."""
+    return int(ends[1].value < ends[0].value)

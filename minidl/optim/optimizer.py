@@ -239,6 +239,9 @@ def _memory_of(p: Tensor, arrays: dict[str, Any]) -> dict[str, Any]:
     for name, value in memory.items():
         if name == "step" and is_array(value):
             memory[name] = value.item()
+        elif is_array(value) and value.shape == p.shape and value.dtype.kind == "f":
+            memory[name] = xp_of(p.data).empty_like(p.data)  # in the parameter's own layout
+            memory[name][...] = value
         elif is_array(value) and value.dtype.kind == "f":
             memory[name] = value.astype(p.dtype, copy=False)
     return memory

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.fast.blocks import in_blocks
 from minidl.errors import ArgumentError
 from minidl.optim.optimizer import Optimizer, remembered
 
@@ -62,21 +63,27 @@ class RMSprop(Optimizer):
             raise ArgumentError(f"RMSprop: alpha lies between 0 and 1, received {group['alpha']}")
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * p
-        alpha = group["alpha"]
-        squares = remembered(state, "square_avg", p)
-        squares *= alpha
-        squares += (1 - alpha) * grad * grad
-        spread = squares
-        if group["centered"]:
-            mean = remembered(state, "grad_avg", p)
-            mean += (1 - alpha) * (grad - mean)
-            spread = squares - mean * mean
-        step = grad / (xp_of(p).sqrt(spread) + group["eps"])
-        if group["momentum"]:
-            velocity = remembered(state, "momentum_buffer", p)
-            velocity *= group["momentum"]
-            velocity += step
-            step = velocity
-        p -= group["lr"] * step
+        rate, decay, alpha, momentum = (
+            group[name] for name in ("lr", "weight_decay", "alpha", "momentum")
+        )
+        names = ["square_avg", *["grad_avg"] * group["centered"]]
+        names += ["momentum_buffer"] if momentum else []
+        memory = [remembered(state, name, p) for name in names]
+        blocks = in_blocks(p, grad, *memory)
+        for p, grad, squares, *others in blocks:
+            if decay:
+                grad = grad + decay * p
+            squares *= alpha
+            squares += (1 - alpha) * grad * grad
+            spread = squares
+            if group["centered"]:
+                mean = others[0]
+                mean += (1 - alpha) * (grad - mean)
+                spread = squares - mean * mean
+            step = grad / (xp_of(p).sqrt(spread) + group["eps"])
+            if momentum:
+                velocity = others[-1]
+                velocity *= momentum
+                velocity += step
+                step = velocity
+            p -= rate * step

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from minidl.compute import reference
 from minidl.compute.arrays import Array
+from minidl.compute.fast.blocks import in_blocks
+from minidl.compute.passes import pass_over
+from minidl.compute.reference.optimizer import MomentumRates
 from minidl.errors import ArgumentError
-from minidl.optim.optimizer import Optimizer
+from minidl.optim.optimizer import Optimizer, remembered
 
 
 class SGD(Optimizer):
@@ -64,15 +68,17 @@ class SGD(Optimizer):
             raise ArgumentError("SGD: nesterov needs a momentum, and no dampening")
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], group: dict[str, Any]) -> None:
-        momentum = group["momentum"]
-        if group["weight_decay"]:
-            grad = grad + group["weight_decay"] * p
-        if momentum:
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = grad.copy()
-            else:
-                state["momentum_buffer"] *= momentum
-                state["momentum_buffer"] += (1 - group["dampening"]) * grad
-            velocity = state["momentum_buffer"]
-            grad = grad + momentum * velocity if group["nesterov"] else velocity
-        p -= group["lr"] * grad
+        rate, decay, momentum = group["lr"], group["weight_decay"], group["momentum"]
+        if not momentum:
+            for part, slope in in_blocks(p, grad):
+                part -= rate * (slope + decay * part if decay else slope)
+            return
+        moving = "momentum_buffer" in state
+        velocity, ahead = remembered(state, "momentum_buffer", p), bool(group["nesterov"])
+        rates = MomentumRates(
+            decay=decay, keep=momentum if moving else 0.0,
+            share=1 - group["dampening"] if moving else 1.0,
+            rate=rate, ahead=float(ahead), turn=momentum if ahead else 1.0,
+        )
+        grad = grad.astype(p.dtype, copy=False)
+        pass_over(reference.momentum, p, grad, velocity, rates=rates, in_place=True)

@@ -16,4 +16,8 @@ SAMPLES = [
     Sample("sigmoid", "", lambda F, x: F.sigmoid(x), [A]),
     Sample("tanh", "", lambda F, x: F.tanh(x), [A]),
     Sample("logsigmoid", "", lambda F, x: F.logsigmoid(x), [A]),
+    Sample("silu", "", lambda F, x: F.silu(x), [A]),
+    Sample("mish", "", lambda F, x: F.mish(x), [A]),
+    Sample("hardtanh", "", lambda F, x: F.hardtanh(x, -0.5, 0.8) ** 2, [A], apart),
+    Sample("relu6", "", lambda F, x: F.relu6(8 * x) ** 2, [A], apart),
 ]

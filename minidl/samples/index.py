@@ -25,4 +25,5 @@ SAMPLES = [
            torch=lambda F, x: x[:, ROWS] ** 2),
     Sample("take_along_axis", "", lambda F, x: F.take_along_axis(x, _places(F), 2) ** 2,
            [(2, 1, 3)], torch=lambda F, x: F.gather(x, 2, _places(F)) ** 2),
+    Sample("gather", "", lambda F, x: F.gather(x, 2, _places(F)) ** 2, [(3, 2, 3)]),
 ]

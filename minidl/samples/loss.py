@@ -40,6 +40,10 @@ SAMPLES = [
            lambda F, x, t: F.binary_cross_entropy_with_logits(
                x, t, reduction="sum", pos_weight=_weight(F, x)),
            [X, X], [normal, probabilities]),
+    Sample("kl_div", "sum", lambda F, x, t: F.kl_div(x, t, reduction="sum"), [X, X],
+           [normal, probabilities]),
+    Sample("kl_div", "batchmean of logarithms",
+           lambda F, x, t: F.kl_div(x, t, reduction="batchmean", log_target=True), [X, X]),
     Sample("nll_loss", "", lambda F, x: F.nll_loss(x, _labels(F, LABELS)), [X]),
     Sample("cross_entropy", "", lambda F, x: F.cross_entropy(x, _labels(F, LABELS)), [X]),
     Sample("cross_entropy", "ignore_index and weight",

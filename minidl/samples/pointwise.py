@@ -22,6 +22,7 @@ SAMPLES = [
     Sample("pow", "tensors", lambda F, x, y: F.pow(x, y), [A, ROW], [positive, normal]),
     Sample("exp", "", lambda F, x: F.exp(x), [A]),
     Sample("log", "", lambda F, x: F.log(x), [A], positive),
+    Sample("log1p", "", lambda F, x: F.log1p(x), [A], positive),
     Sample("sqrt", "", lambda F, x: F.sqrt(x), [A], positive),
     Sample("sin", "", lambda F, x: F.sin(x), [A]),
     Sample("cos", "", lambda F, x: F.cos(x), [A]),

@@ -27,6 +27,8 @@ SAMPLES = [
     _resized("bicubic, antialias and align_corners", size=(3, 2), mode="bicubic", antialias=True,
              align_corners=True),
     _resized("area", size=(3, 6), mode="area"),
+    Sample("interpolate", "linear, a signal",
+           lambda F, x: F.interpolate(x, scale_factor=1.7, mode="linear") ** 2, [(2, 3, 5)]),
     Sample("pixel_shuffle", "", lambda F, x: F.pixel_shuffle(x, 2) ** 2, [(2, 8, 3, 2)]),
     Sample("pixel_unshuffle", "", lambda F, x: F.pixel_unshuffle(x, 2) ** 2, [(2, 3, 4, 6)]),
 ]

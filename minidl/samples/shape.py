@@ -1,4 +1,4 @@
-"""Samples of reshaping, joining, splitting and padding."""
+"""Samples of reshaping, joining and splitting."""
 
 from minidl.samples import Sample
 
@@ -18,9 +18,5 @@ SAMPLES = [
     Sample("stack", "", lambda F, x, y: F.stack([x, y], 1) ** 2, [(2, 3), (2, 3)]),
     Sample("split", "equal", lambda F, x: F.split(x, 2, 1)[0] * F.split(x, 2, 1)[1], [(3, 4)]),
     Sample("split", "sizes", lambda F, x: F.split(x, [1, 3], 1)[1] ** 2, [(3, 4)]),
-    Sample("pad", "constant", lambda F, x: F.pad(x, (1, 2, 0, 3), value=2.0) ** 2, [IMAGE]),
-    Sample("pad", "crop", lambda F, x: F.pad(x, (-1, 2, 1, -1)) ** 2, [IMAGE]),
-    Sample("pad", "reflect", lambda F, x: F.pad(x, (1, 3, 2, 0), mode="reflect") ** 2, [IMAGE]),
-    Sample("pad", "replicate", lambda F, x: F.pad(x, (1, 6, 2, 0), mode="replicate") ** 2, [IMAGE]),
-    Sample("pad", "circular", lambda F, x: F.pad(x, (1, 3, 2, 0), mode="circular") ** 2, [IMAGE]),
+    Sample("chunk", "", lambda F, x: F.chunk(x, 3, 1)[1] * F.chunk(x, 3, 1)[0], [(2, 5)]),
 ]

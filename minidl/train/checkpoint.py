@@ -238,11 +238,13 @@ def read_checkpoint(path: Pathlike) -> dict[str, Any]:
     if not isinstance(form, int):
         raise CheckpointError(f"{str(path)!r} is not a checkpoint of a training run")
     if form > FORMAT:
+        versions = tree.get("versions")
+        newer = versions.get("minidl") if isinstance(versions, dict) else None
         raise CheckpointError(
             message(
                 f"the checkpoint {str(path)!r} was made by a newer minidl",
                 f"its format is {form}, this minidl {__version__} reads up to {FORMAT}",
-                hint=f"install minidl {dict(tree.get('versions', {})).get('minidl', '')} or newer.",
+                hint=f"install minidl {newer} or newer." if newer else "install a newer minidl.",
             )
         )
     wrong = [k for k, kind in CONTENTS.items() if not isinstance(tree.get(k), kind)]

@@ -53,8 +53,12 @@ class RunFolder:
         self._check_storable()
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = FolderLock(self.path)
-        for file in (self.checkpoint, self.path / "last.json"):
-            remove_leftovers(file)
+        try:
+            for file in (self.checkpoint, self.path / "last.json"):
+                remove_leftovers(file)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def _check_storable(self) -> None:
         """Find what a file cannot hold before an epoch has gone by."""
@@ -164,7 +168,9 @@ def _changes(was: Mapping[str, Any], now: Mapping[str, Any], words: str) -> list
 
 
 def _as_filed(value: Any) -> Any:
-    """A value as a file gives it back: tuples as lists."""
+    """A value as a file gives it back, in what can be compared: tuples and arrays as lists."""
     if isinstance(value, list | tuple):
         return [_as_filed(v) for v in value]
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+    if isinstance(value, Mapping):
+        return {key: _as_filed(v) for key, v in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -60,5 +60,5 @@ def _row(line: bytes, place: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as cause:  # of another encoding, too
         raise DataError(f"History.read: {place} is not JSON: {cause}") from None
     if not isinstance(row, dict):
-        raise DataError(f"History.read: {place} is not a row: {line[:80].strip().decode()}")
+        raise DataError(f"History.read: {place} is not a row: {line.decode()[:80].strip()}")
     return row

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from minidl.errors import ArgumentError, message
 
-try:
-    import fcntl
-except ImportError:  # Windows, where a folder is not locked
-    fcntl = None  # type: ignore[assignment]
+
+def _module(name: str) -> Any:
+    """The module of this name, or None on a system that has none."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+"""The locks of POSIX, and those of Windows."""
+
+FAR = 2**30
+"""The byte that is locked on Windows, where nobody can read a locked one: behind all that is."""
 
 
 class FolderLock:
@@ -29,15 +41,16 @@ class FolderLock:
     def __init__(self, folder: Path):
         self.path = folder / ".lock"
         self._descriptor = -1
-        while fcntl is not None and self._descriptor < 0:
+        while self._descriptor < 0:
             self._descriptor = self._taken()
 
     def _taken(self) -> int:
         """Lock the file; -1 if somebody removed it in this moment."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _lock(descriptor)
+        except (BlockingIOError, PermissionError):
+            os.lseek(descriptor, 0, os.SEEK_SET)
             owner = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise ArgumentError(
@@ -59,7 +72,38 @@ class FolderLock:
 
     def release(self) -> None:
         """Let go of the folder; a second call does nothing."""
-        if self._descriptor >= 0:
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        if fcntl is not None:  # while the file is still locked, so that it is nobody else's
             self.path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = -1
+            os.close(descriptor)
+            return
+        _unlock(descriptor)
+        os.close(descriptor)
+        with suppress(PermissionError):  # Windows removes no file that somebody has open
+            self.path.unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file, whose place is its beginning afterwards.
+
+    Raises
+    ------
+    BlockingIOError, PermissionError
+        If another has locked it, on POSIX and on Windows.
+    """
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        os.lseek(descriptor, FAR, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def _unlock(descriptor: int) -> None:
+    """Undo ``_lock`` on Windows, which does so for a closed file, but not at once."""
+    if msvcrt is not None:
+        os.lseek(descriptor, FAR, os.SEEK_SET)
+        with suppress(OSError):  # where the file system has no locks, it was not locked
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)

@@ -44,8 +44,10 @@ class JsonLines:
                 "the rows in them are missing from now on",
                 stacklevel=2,
             )
+            # A row of which only the beginning is left would spoil the one that follows it.
+            keep = path.read_bytes().rfind(b"\n") + 1 if there else 0
         self._file = open(path, "ab")  # noqa: SIM115  (open for as long as the run)
-        self._file.truncate(min(keep, there))
+        self._file.truncate(keep)
 
     def write(self, row: dict[str, Any]) -> None:
         """Add a row. NaN and infinities become null, since JSON has no word for them."""
@@ -54,20 +56,25 @@ class JsonLines:
             self._file.write(line)
             self._file.flush()
         except OSError as cause:
-            raise CheckpointError(
-                message(
-                    f"a row could not be written to '{self.path}'",
-                    str(cause),
-                    hint="the checkpoint is whole: a run goes on from it with resume=True.",
-                )
-            ) from cause
+            raise self._failure("a row could not be written", cause) from cause
 
     __call__ = write
 
+    def _failure(self, what: str, cause: OSError) -> CheckpointError:
+        return CheckpointError(
+            message(
+                f"'{self.path}': {what}",
+                str(cause),
+                hint="the checkpoint is whole: a run goes on from it with resume=True.",
+            )
+        )
+
     def sync(self) -> int:
         """Wait until every row is on the disk; return the length of the file in bytes."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as cause:
+            raise self._failure("the rows are not safely on the disk", cause) from cause
         return os.fstat(self._file.fileno()).st_size
 
     def is_in_place(self) -> bool:

@@ -99,7 +99,7 @@ def fit(
     -------
     History
         One row an epoch: ``epoch``, ``step``, ``loss`` (the mean over its steps), what
-        ``validate`` returned, and ``seconds``.
+        ``validate`` returned, and ``seconds``, those of its batches, steps and validation.
 
     Raises
     ------
@@ -116,18 +116,19 @@ def fit(
     """
     for name, count in (("epochs", epochs), ("every", every),
                         ("checkpoint_every", checkpoint_every)):
-        if count is not None and count < 1:
-            raise ArgumentError(f"fit: {name} must be at least 1, received {count}")
+        if count is not None and not (count >= 1 and count % 1 == 0):
+            raise ArgumentError(f"fit: {name} must be at least 1, and whole, received {count}")
     if out is None and (resume or checkpoint_every is not None):
         raise ArgumentError(
             message("fit: checkpoints need a folder", hint='give one, out="runs/first".')
         )
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     parts["loader"] = loader if hasattr(loader, "state_dict") else None
+    callbacks = tuple(callbacks)  # before the folder is locked: it may not be iterable
     folder = RunFolder(out, config or {}, **parts) if out is not None else None
     run = _Run(
-        model, loader, optimizer, loss, validate, schedule, clip, tuple(callbacks),
-        every, checkpoint_every, folder, Progress(epochs, progress),
+        model, loader, optimizer, loss, validate, schedule, clip, callbacks, every,
+        checkpoint_every, folder, Progress(epochs, progress),
     )
     with (
         closing(folder) if folder else nullcontext(),
@@ -193,13 +194,15 @@ class _Run:
         self.model.train()
         length = len(self.loader) if hasattr(self.loader, "__len__") else None
         self.progress.begin_epoch(self.at.epoch + 1, self.at.steps_in_epoch, length)
-        for batch in self._batches():
-            start = time.perf_counter()
+        then = time.perf_counter()
+        for batch in self._batches():  # the time it takes to get one counts
             value = self.step(batch)
             self.at.step += 1
             self.at.steps_in_epoch += 1
             self.at.loss_sum += value
-            self.at.seconds += time.perf_counter() - start
+            now = time.perf_counter()
+            self.at.seconds += now - then
+            then = now
             self.progress.step(self.at.steps_in_epoch, value)
             if self.folder is not None:
                 self.folder.check()
@@ -296,9 +299,11 @@ class _Run:
         if self.validate is None:
             return {}
         self.model.eval()
-        with no_grad():
-            metrics = {name: float(value) for name, value in self.validate(self.model).items()}
-        self.model.train()
+        try:
+            with no_grad():
+                metrics = {name: float(value) for name, value in self.validate(self.model).items()}
+        finally:
+            self.model.train()
         taken = metrics.keys() & {"event", "epoch", "step", "loss", TIME_COLUMN}
         if taken:
             raise ArgumentError(

@@ -39,14 +39,23 @@ class Progress:
 
     def begin_epoch(self, epoch: int, done: int, length: int | None) -> None:
         """Begin an epoch of which ``done`` steps are taken."""
-        self._place, self._length = f"epoch {epoch}/{self.epochs}", f"/{length}" if length else ""
+        self.begin(f"epoch {epoch}/{self.epochs}", done, length)
+
+    def begin(self, place: str, done: int, length: int | None) -> None:
+        """Begin what is called ``place``, of which ``done`` steps are taken."""
+        self._place, self._length = place, f"/{length}" if length else ""
         if self.terminal:
             self._bar = tqdm(total=length, initial=done, desc=self._place)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a step would be shown now: where its loss has to be fetched for that."""
+        return self._bar is not None or self._is_due()
+
     def step(self, done: int, loss: float) -> None:
-        """Count a step, the ``done``-th of its epoch."""
+        """Count the steps up to this one, the ``done``-th of its epoch."""
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(done - self._bar.n)
             self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
         elif self._is_due():
             self.tell(f"{self._place}, step {done}{self._length}: loss {loss:.4g}")

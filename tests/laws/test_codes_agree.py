@@ -1,4 +1,4 @@
-"""Law: the fast code equals the reference, and the reference equals loops from the definition.
+"""Law: all code for CPUs equals the reference, and the reference equals loops from the definition.
 
 Hypothesis draws the sizes and settings.
 """
@@ -17,14 +17,19 @@ import minidl.functional as F
 from minidl import Tensor
 from minidl.compute import fast, reference, taps
 from minidl.compute.windows import Windows, windows_over
+from minidl.cuda import native
 from minidl.errors import ShapeError
 from minidl.samples import all_samples
 
 SAMPLES = all_samples()
 
 
+@pytest.mark.parametrize("code", ["numpy", "native"])
 @pytest.mark.parametrize("sample", SAMPLES, ids=[s.name for s in SAMPLES])
-def test_default_code_equals_the_reference(sample):
+def test_code_equals_the_reference(sample, code):
+    if code == "native" and native.why_not():
+        pytest.skip(native.why_not())
+
     def run():
         inputs = [minidl.tensor(a, requires_grad=True) for a in sample.inputs()]
         value = sample.call(F, *inputs)
@@ -32,10 +37,11 @@ def test_default_code_equals_the_reference(sample):
         found = minidl.grad(value, inputs, weights, allow_unused=True)
         return [value.data, *(g.data for g in found if g is not None)]
 
-    default = run()
+    with minidl.use_kernels(code):
+        quick = run()
     with minidl.use_kernels("reference"):
         plain = run()
-    for a, b in zip(default, plain, strict=True):
+    for a, b in zip(quick, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
 

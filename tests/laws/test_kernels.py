@@ -1,6 +1,7 @@
 """Law: every rung of every ladder computes what the reference does, and the same bits each time.
 
-On the emulator everywhere; the same tests run on CuPy arrays where there is a GPU.
+On the emulator everywhere, and natively those whose threads never meet; the same tests run on CuPy
+arrays where there is a GPU.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from minidl.compute import reference
 from minidl.compute.arrays import to_device
 from minidl.compute.dispatch import run
 from minidl.compute.windows import windows_over
-from minidl.cuda import emulator
+from minidl.cuda import emulator, native
 from minidl.cuda.launch import executing
 from minidl.cuda.source import shipped
 from minidl.errors import DtypeError, ShapeError
@@ -64,7 +65,7 @@ def results(function, arrays, settings, device="cpu"):
 def assert_close(found, expected, relative):
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
-        largest = np.nanmax(np.abs(b), initial=0)
+        largest = np.abs(b[np.isfinite(b)]).max(initial=0)
         np.testing.assert_allclose(a, b, rtol=0, atol=relative * float(largest))
 
 
@@ -75,6 +76,29 @@ def test_rung_equals_the_reference(rung, dtype, case, device):
     before = [array.tobytes() for array in arrays]
     found = results(rung, arrays, settings, device)
     assert [array.tobytes() for array in arrays] == before
+    expected = in_double(rung.op, arrays, settings)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == (dtype if b.dtype == np.float64 else b.dtype)
+    assert_close(found, expected, tolerance(rung, dtype))
+
+
+NATIVE = [(rung, dtype, case) for rung in RUNGS if rung.native for dtype in DTYPES
+          for case in cases_of(rung.op)]
+
+
+@pytest.mark.parametrize("rung, dtype, case", NATIVE, ids=[identity(*t) for t in NATIVE])
+def test_rung_equals_the_reference_natively(rung, dtype, case):
+    if native.why_not():
+        pytest.skip(native.why_not())
+    arrays, settings = made(case, dtype)
+    before = [array.tobytes() for array in arrays]
+    with executing(native.run):
+        if rung.why_not(*arrays, **settings):
+            return  # NumPy computes it
+        found = results(rung, arrays, settings)
+        again = results(rung, arrays, settings)
+    assert [array.tobytes() for array in arrays] == before
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found, again, strict=True))
     expected = in_double(rung.op, arrays, settings)
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == (dtype if b.dtype == np.float64 else b.dtype)
@@ -208,6 +232,11 @@ def test_float16_is_computed_by_the_kernels_of_float32():
     x, w = (np.ones((2, 2, 4, 4), np.float16) for _ in "xw")
     windows = windows_over("test", (4, 4), (4, 4), padding=1)
     launches = []
-    with minidl.use_kernels("emulated"), executing(lambda launch: launches.append(launch.real)):
+
+    def noted(launch):
+        launches.append(launch.real)
+        emulator.run(launch)
+
+    with minidl.use_kernels("emulated"), executing(noted):
         y = run(reference.conv2d_y, x, w, windows=windows)
     assert (y.dtype, launches) == (np.float16, ["float"])

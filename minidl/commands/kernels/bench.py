@@ -1,7 +1,7 @@
-"""`minidl kernels bench`: how long each rung takes, on the emulator or on a GPU.
+"""`minidl kernels bench`: how long each rung takes: emulated, as this CPU's code, or on a GPU.
 
-The emulator's time is the emulator's: what is fast there says nothing about a GPU. On a GPU the
-rungs take turns, so that a clock that changes changes for all, and medians are shown.
+The emulator's time is the emulator's: what is fast there says nothing about a GPU. The rungs take
+turns, so that a clock that changes changes for all, and medians are shown.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -20,13 +21,19 @@ from minidl.commands.kernels import sizing
 from minidl.commands.kernels.header import header_of, path_of, write_measured
 from minidl.commands.kernels.names import chosen
 from minidl.commands.kernels.record import REALS
-from minidl.cuda.ladder import Rung
+from minidl.compute import reference
+from minidl.compute.dispatch import fast_functions
+from minidl.cuda import native
+from minidl.cuda.ladder import Ladder, Rung
+from minidl.cuda.launch import executing
 from minidl.errors import ArgumentError, message
+from minidl.kernels import natively
 from minidl.kernels.cases import Case, example, moved
 from minidl.lecture.text_table import table
 
 EXAMPLES = """examples:
   minidl kernels bench conv2d_y                              the emulator's time of each rung
+  minidl kernels bench conv2d_y --native                     as this CPU's own code, beside NumPy's
   minidl kernels bench conv --device cuda                    a GPU's, into the table of conv.cu too
   minidl kernels bench conv2d_y --set C=64 O=64 H=56         on a call of this size
 """
@@ -36,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help="an op, a rung, a family, or all")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu",
                         help="cpu is the emulator (%(default)s)")
+    parser.add_argument("--native", action="store_true",
+                        help="rungs that can, as this CPU's own code; and NumPy's code")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="LETTER=SIZE", dest="sizes",
         help="sizes of the call: N=2 C=16 H=32 ...",
@@ -54,6 +63,10 @@ def main(args: argparse.Namespace) -> int:
         raise ArgumentError(
             message("--write is for times of a GPU", hint="add --device cuda.")
         )
+    if args.native and args.device == "cuda":
+        raise ArgumentError(message("--native is for the CPU", hint="leave out --device cuda."))
+    if args.native:
+        natively.require()
     if args.repeats < 1:
         raise ArgumentError(message(f"--repeats is {args.repeats}", hint="at least 1."))
     rungs = chosen(args.names)
@@ -92,8 +105,19 @@ def _case(op: str, args: argparse.Namespace) -> Case:
 def bench(rungs: list[Rung], case: Case, args: argparse.Namespace) -> list[Timed]:
     """Time the rungs of an op on one call, in turns."""
     arrays, settings = moved(case.call(args.dtype), args.device)
-    device = "the emulator" if args.device == "cpu" else gpu_name()
+    device = gpu_name() if args.device == "cuda" else "this CPU" if args.native else "the emulator"
+    with executing(native.run) if args.native else nullcontext():
+        return _bench(rungs, case, device, args, arrays, settings)
+
+
+def _bench(
+    rungs: list[Rung], case: Case, device: str, args: argparse.Namespace, arrays: Any, settings: Any
+) -> list[Timed]:
     reasons = {rung.name: rung.why_not(*arrays, **settings) for rung in rungs}
+    if args.native:
+        rungs = [_by_numpy(rungs[0].op), *rungs]
+        reasons |= {r.name: "threads of its file meet" for r in rungs[1:] if not r.native}
+        reasons[rungs[0].name] = ""
     fitting = [rung for rung in rungs if not reasons[rung.name]]
     clock = on_cpu if args.device == "cpu" else on_gpu
     times: dict[str, list[float]] = {rung.name: [] for rung in fitting}
@@ -108,6 +132,18 @@ def bench(rungs: list[Rung], case: Case, args: argparse.Namespace) -> list[Timed
               reasons[rung.name])
         for rung in rungs
     ]
+
+
+def _by_numpy(op: str) -> Rung:
+    """What computes an op without a compiler, in the place of a rung."""
+    function = getattr(reference, op)
+
+    def launch(name: str, *arrays: Any, **settings: Any) -> Any:
+        return fast_functions().get(function, function)(*arrays, **settings)
+
+    (rung,) = Ladder(op, [Rung("numpy", launch)])
+    rung.name = "NumPy"
+    return rung
 
 
 def on_cpu(run: Callable[[], Any]) -> float:

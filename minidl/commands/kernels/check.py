@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from minidl.commands.kernels.names import chosen
+from minidl.cuda.compiler import compiler
 from minidl.cuda.emulator.findings import Finding
 from minidl.cuda.emulator.sanitize import available, sanitizing
 from minidl.cuda.emulator.trace import tracing
 from minidl.cuda.ladder import Rung
-from minidl.errors import DeviceError, MinidlError
+from minidl.errors import DeviceError, MinidlError, import_extra
 from minidl.kernels.agreement import as_tuple, difference, in_double, tolerance
 from minidl.kernels.cases import Call, Case, cases_of
 
 EXAMPLES = """examples:
-  minidl kernels check conv2d_y_v2_shared_tile    one rung
+  minidl kernels check conv2d_y_v4_shared_tile    one rung
   minidl kernels check pool --fast                a family, without the sanitizers
   minidl kernels check all                        everything: minutes
 """
@@ -41,7 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
+def traceable(asker: str) -> None:
+    """Refuse at once, and not after a first build, where tracing lacks something.
+
+    Raises
+    ------
+    MissingExtraError
+        If pyelftools is not installed.
+    DeviceError
+        If there is no C++ compiler.
+    """
+    import_extra("elftools", "kernels", asker)
+    compiler()
+
+
 def main(args: argparse.Namespace) -> int:
+    traceable("minidl kernels check")
     start, results = time.perf_counter(), []
     for rung in chosen(args.names):
         result = check(rung, SANITIZERS if not args.fast else ())

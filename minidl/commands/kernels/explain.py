@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 
 from minidl.commands.kernels import sizing
+from minidl.commands.kernels.check import traceable
 from minidl.commands.kernels.header import changes, header_of, idea, path_of
 from minidl.commands.kernels.lines import Line, lines_of, place
 from minidl.commands.kernels.names import one
@@ -29,7 +30,7 @@ from minidl.lecture.text_table import table
 
 EXAMPLES = """examples:
   minidl kernels explain conv2d_y                          the rung that a GPU uses, and its ladder
-  minidl kernels explain conv2d_y_v2_shared_tile           a certain rung
+  minidl kernels explain conv2d_y_v4_shared_tile           a certain rung
   minidl kernels explain conv2d_y --set C=3 H=64 stride=2  on a call of this size
   minidl kernels explain conv2d_y --html conv.html         as a page, every line of source coloured
 """
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    traceable("minidl kernels explain")
     op, rung = one(args.name)
     if args.sizes:
         case = sizing.sized(op, sizing.read(op, args.sizes))

@@ -15,7 +15,8 @@ def families() -> dict[str, list[str]]:
     """The ops of each family, by the name of its .cu file without the ending."""
     found: dict[str, list[str]] = {}
     for op, ladder in LADDERS.items():
-        found.setdefault(path_of(ladder.rungs[0]).stem, []).append(op)
+        for stem in dict.fromkeys(path_of(rung).stem for rung in ladder):
+            found.setdefault(stem, []).append(op)
     return found
 
 

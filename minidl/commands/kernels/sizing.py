@@ -14,6 +14,7 @@ import numpy as np
 
 from minidl.compute import reference, taps
 from minidl.compute.arrays import Array
+from minidl.compute.reference.optimizer import AdamRates, MomentumRates
 from minidl.compute.windows import Windows, windows_over
 from minidl.errors import ArgumentError, message
 from minidl.kernels.cases import Call, Case, channels_last
@@ -27,6 +28,8 @@ _SAMPLE: Sizes = {"N": 2, "C": 16, "H": 32, "W": None, "P": 576, "T": 4}
 _NORM: Sizes = {**_IMAGE, "over": "batch"}
 _POOL: Sizes = {**_IMAGE, **_WINDOW, "K": 2, "stride": 2, "padding": 0}
 _CONV: Sizes = {**_IMAGE, "O": 32, **_WINDOW, "groups": 1}
+_MAPS: Sizes = {**_IMAGE, "layout": "NHWC"}
+_WEIGHTS: Sizes = {"P": 1 << 15}
 
 DEFAULTS: dict[str, Sizes] = {
     **dict.fromkeys(("conv2d_y", "conv2d_x", "conv2d_w"), _CONV),
@@ -34,6 +37,8 @@ DEFAULTS: dict[str, Sizes] = {
     **dict.fromkeys(("normalize", "normalize_adjoint"), _NORM),
     **dict.fromkeys(("max_pool2d_index", "pick_windows", "put_windows"), _POOL),
     **dict.fromkeys(("grid_sample_y", "grid_sample_image", "grid_sample_weight"), _SAMPLE),
+    **dict.fromkeys(("rectify", "rectify_adjoint", "add_bias", "channel_sums"), _MAPS),
+    **dict.fromkeys(("adam", "momentum"), _WEIGHTS),
     "resample": {**_IMAGE, "I": 64, "J": None, "mode": "bilinear"},
 }
 """The letters of each op, and what they are where nothing else is asked for; None is "as the
@@ -47,6 +52,11 @@ LARGE: dict[str, Sizes] = {
     "pick": {"N": 32, "C": 64, "H": 128},
     "put": {"N": 32, "C": 64, "H": 128},
     "grid": {"N": 8, "C": 64, "H": 64, "P": 4096},
+    "rectify": {"N": 32, "C": 128, "H": 64},
+    "add": {"N": 32, "C": 128, "H": 64},
+    "channel": {"N": 32, "C": 128, "H": 64},
+    "adam": {"P": 1 << 24},
+    "momentum": {"P": 1 << 24},
     "resample": {"N": 16, "C": 64, "H": 64, "I": 128},
 }
 """Sizes that give a GPU enough to do, by the first word of an op."""
@@ -142,12 +152,14 @@ def _gram(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
 def _norm(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
     axes = {"batch": (0, 2, 3), "instance": (2, 3), "layer": (1, 2, 3)}[s["over"]]
     shape = (s["N"], s["C"], s["H"], s["W"])
-    x = _normal(rng, shape, dtype, s)
+    scaled = shape if s["over"] == "layer" else (1, s["C"], 1, 1)
+    weight, x = rng.uniform(0.5, 2, scaled).astype(dtype), _normal(rng, shape, dtype, s)
     if op == "normalize":
-        return (x,), {"axes": axes, "eps": 1e-5}
+        return (x, weight[:1], weight[:1].copy()), {"axes": axes, "eps": 1e-5}
     kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
-    inverse = rng.uniform(0.5, 2, kept).astype(dtype)
-    return (x, _normal(rng, shape, dtype, s), inverse), {"axes": axes}
+    mean, inverse = (rng.uniform(0.5, 2, kept).astype(dtype) for _ in "mi")
+    arrays = (_normal(rng, shape, dtype, s), x, mean, inverse, weight[:1])
+    return arrays, {"axes": axes, "scaled": True}
 
 
 def _pool(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
@@ -179,8 +191,25 @@ def _sample(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
     return arrays, {"index": index, **({"pixels": pixels} if result == "image" else {})}
 
 
+def _channels(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    x, other = (_normal(rng, (s["N"], s["C"], s["H"], s["W"]), dtype, s) for _ in "xo")
+    if op.startswith("rectify"):
+        return (x, other) if op == "rectify_adjoint" else (x,), {"slope": 0.0}
+    return (x, other[0, :, 0, 0].copy()) if op == "add_bias" else (x,), {}
+
+
+def _step(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    arrays = [np.abs(_normal(rng, (s["P"],), dtype, s)) for _ in range(4 if op == "adam" else 3)]
+    return tuple(arrays), {"rates": _RATES[op]}
+
+
+_RATES = {"adam": AdamRates(0, 0.1, 0.999, 0.001, 1, 0.001, 1, 1e-8),
+          "momentum": MomentumRates(0, 0.9, 1, 0.1, 0, 1)}
+
 _FAMILIES = {"conv2d": _conv, "gram": _gram, "grid": _sample, "resample": _resample,
-             "normalize": _norm, "max": _pool, "pick": _pool, "put": _pool}
+             "normalize": _norm, "max": _pool, "pick": _pool, "put": _pool,
+             **dict.fromkeys(("rectify", "add", "channel"), _channels),
+             **dict.fromkeys(("adam", "momentum"), _step)}
 _MAKERS = {op: _FAMILIES[op.split("_")[0]] for op in DEFAULTS}
 
 

@@ -16,6 +16,10 @@ The gradient of x is no second algorithm. Pixel h receives tap k of window i
 when h = i * stride + k * dilation - padding: among the pixels of one phase
 (h + padding) mod stride always the same taps, at windows that step by one. So
 each phase is a convolution of y with those taps, turned around.
+
+Weights (O, C, K, L) are wanted as (K, L, C, O) in memory, which is how layers keep
+them and how their gradient comes out; others are copied. Where a map is small and
+the weights are many, ``small_maps`` reads these only once for all images.
 """
 
 from __future__ import annotations
@@ -27,45 +31,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.compute import threads
+from minidl.compute import buffers, threads
 from minidl.compute.arrays import Array
-from minidl.compute.fast import buffers
+from minidl.compute.fast import small_maps
+from minidl.compute.fast.axis import Axis, axes_of
+from minidl.compute.fast.small_maps import WORTH_THREADS
 from minidl.compute.reference import conv as reference
 from minidl.compute.windows import Windows
 
 BLOCK = 2**20
 """Bytes of ``shifted`` in one task: about one core's second-level cache."""
 
-WORTH_THREADS = 20_000_000
-"""Multiplications of a call from which threads bring more than they cost."""
-
 SHARES = 16
 """Blocks that small images are spread over at least, so that all cores get some."""
+
+FEW_PIXELS = 25
+"""The most windows of a map whose product with a turned matrix costs less than turning it."""
 
 CHUNKS = 8
 """Partial sums of the weights' gradient: a fixed number, so that the result is
 the same bit for bit on any number of cores."""
-
-
-class Axis(NamedTuple):
-    """Windows along one axis: tap m of window i is ``start + i * stride + m * dilation``."""
-
-    start: int
-    stride: int
-    dilation: int
-
-    def inside(self, tap: int, size: int, count: int) -> slice:
-        """Find those of ``count`` windows whose tap lies inside an image of ``size`` pixels."""
-        first = self.start + tap * self.dilation
-        low = max(-(first // self.stride), 0)
-        high = min(-((first - size) // self.stride), count)
-        return slice(min(low, count), max(high, low))
-
-    def at(self, tap: int, windows: slice) -> slice:
-        """The pixels under this tap of those windows."""
-        first = self.start + tap * self.dilation
-        low = first + windows.start * self.stride
-        return slice(low, low + (windows.stop - windows.start - 1) * self.stride + 1, self.stride)
 
 
 class Block(NamedTuple):
@@ -84,8 +69,11 @@ def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
     """Convolve, (N, C, H, W) * (O, C, K, L) -> (N, O, I, J), channels last in memory."""
     if groups > 1 or x.size == 0 or w.size == 0:
         return reference.conv2d_y(x, w, windows, groups)
-    y = buffers.result((x.shape[0], *windows.output, w.shape[0]), x.dtype)
-    _correlate(_channels_last(x), w.transpose(2, 3, 1, 0), y, *_axes(windows))
+    images = _channels_last(x)
+    if windows.kernel != (1, 1) and small_maps.fit(windows, w.shape[0] * w.shape[1]):
+        return small_maps.conv2d_y(images, _by_tap(w), windows).transpose(0, 3, 1, 2)
+    y = buffers.result((len(x), *windows.output, len(w)), x.dtype)
+    _correlate(images, w.transpose(2, 3, 1, 0), y, *axes_of(windows))
     return y.transpose(0, 3, 1, 2)
 
 
@@ -93,12 +81,15 @@ def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
     """Transpose that, (O, C, K, L) * (N, O, I, J) -> (N, C, H, W), channels last in memory."""
     if groups > 1 or y.size == 0 or w.size == 0:
         return reference.conv2d_x(w, y, windows, groups)
-    x = buffers.result((y.shape[0], *windows.image, w.shape[1]), y.dtype)
+    outputs = _channels_last(y)
+    if windows.kernel != (1, 1) and small_maps.fit(windows, w.shape[0] * w.shape[1]):
+        return small_maps.conv2d_x(_by_tap(w), outputs, windows).transpose(0, 3, 1, 2)
+    x = buffers.result((len(y), *windows.image, w.shape[1]), y.dtype)
     rows = [*_phases(0, windows)]
     columns = [*_phases(1, windows)]
     if len(rows) * len(columns) < math.prod(windows.stride):
         x[...] = 0  # some phases are under no tap
-    outputs, weight = _channels_last(y), w.transpose(2, 3, 0, 1)
+    weight = w.transpose(2, 3, 0, 1)
     for pixels_h, taps_h, axis_h in rows:
         for pixels_w, taps_w, axis_w in columns:
             turned = weight[taps_h, taps_w][::-1, ::-1]
@@ -107,13 +98,18 @@ def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
 
 
 def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-    """Sum the weights' gradient, (N, C, H, W) * (N, O, I, J) -> (O, C, K, L)."""
+    """Sum the weights' gradient, (N, C, H, W) * (N, O, I, J) -> (O, C, K, L).
+
+    It lies in memory as (K, L, C, O), as the products leave it.
+    """
     if groups > 1 or x.size == 0 or y.size == 0:
         return reference.conv2d_w(x, y, windows, groups)
     images, outputs = _channels_last(x), _channels_last(y)
     n, i, j, o = outputs.shape
     (k, l), c = windows.kernel, x.shape[1]
-    down, across = _axes(windows)
+    if small_maps.fit_w(windows, c * o):
+        return small_maps.conv2d_w(images, outputs, windows).transpose(3, 2, 0, 1)
+    down, across = axes_of(windows)
     alone = k * l * c * y.size < WORTH_THREADS
     blocks = _blocks(n, i, l * c * j * down.stride * x.itemsize, alone)
     each, longer = divmod(len(blocks), CHUNKS)
@@ -129,9 +125,10 @@ def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
                 w[tap] += _rows(shifted, tap, block, down).T @ here
         return w
 
-    parts = threads.each(add_up, chunks, alone)
-    total = sum(parts[1:], parts[0])
-    return np.ascontiguousarray(total.reshape(k, l, c, o).transpose(3, 2, 0, 1))
+    w, *others = threads.each(add_up, chunks, alone)
+    for part in others:
+        w += part
+    return w.reshape(k, l, c, o).transpose(3, 2, 0, 1)
 
 
 def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
@@ -143,7 +140,8 @@ def _correlate(x: Array, w: Array, y: Array, down: Axis, across: Axis) -> None:
     if not w.size:
         y[...] = 0
         return
-    weight = np.ascontiguousarray(w).reshape(k, l * c, o)
+    few = k * l == 1 and i * j <= FEW_PIXELS
+    weight = (w if few else np.ascontiguousarray(w)).reshape(k, l * c, o)
 
     def fill(block: Block) -> None:
         shifted = _shifted(x, block, (k, l), j, down, across)
@@ -210,13 +208,6 @@ def _blocks(n: int, rows: int, row_bytes: int, alone: bool) -> list[Block]:
     return [Block(slice(i, i + 1), slice(a, b)) for i in range(n) for a, b in pairwise(cuts)]
 
 
-def _axes(windows: Windows) -> tuple[Axis, Axis]:
-    down, across = (
-        Axis(-windows.padding[a], windows.stride[a], windows.dilation[a]) for a in (0, 1)
-    )
-    return down, across
-
-
 def _phases(axis: int, windows: Windows) -> Iterator[tuple[slice, slice, Axis]]:
     """Yield the pixels of each phase, its taps, and where these lie, turned around, on y.
 
@@ -237,6 +228,17 @@ def _phases(axis: int, windows: Windows) -> Iterator[tuple[slice, slice, Axis]]:
             taps,
             Axis(window - (number - 1) * spread, 1, spread),
         )
+
+
+def _by_tap(w: Array) -> Array:
+    """Order (O, C, K, L) as (K, L, C, O), each tap a matrix that BLAS can read, or its transposed.
+
+    Layers keep their weights so; others are copied, (O, C) a tap, which strides less.
+    """
+    weight = w.transpose(2, 3, 1, 0)
+    if weight.flags.c_contiguous:
+        return weight
+    return np.ascontiguousarray(weight.swapaxes(2, 3)).swapaxes(2, 3)
 
 
 def _channels_last(x: Array) -> Array:

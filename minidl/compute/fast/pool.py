@@ -6,53 +6,88 @@ that picking and putting are single reads and writes of a flat array.
 
 from __future__ import annotations
 
+import itertools
+import math
+from typing import Any
+
 import numpy as np
 
 from minidl.compute import threads
 from minidl.compute.arrays import Array
+from minidl.compute.fast.axis import axes_of
 from minidl.compute.reference import pool as reference
-from minidl.compute.reference.conv import under_tap
 from minidl.compute.windows import Windows
 
 WORTH_THREADS = 100_000
 """Elements of an array from which threads bring more than they cost."""
 
+Index = tuple[Any, ...]
+
+BLOCK = 2**15
+"""Windows of the images that are compared together, if these are small."""
+
 
 def max_pool2d_index(x: Array, windows: Windows) -> Array:
     """Find where each window is largest, (N, C, H, W) -> (N, C, I, J) of int64.
 
-    The winning tap's number takes a byte while the taps are compared, and
+    Taps are compared from the last to the first, each for the windows where it lies inside the
+    image, so that of equal pixels the first one stays. The winner's number takes a byte, and
     becomes a place only at the end.
     """
-    taps = windows.kernel[0] * windows.kernel[1]
-    inside = windows.reach == windows.image and windows.padding == (0, 0)
-    if taps > 255 or not inside or not x.size:
+    taps, last = math.prod(windows.kernel), _is_channels_last(x)
+    if taps > 255 or not x.size or x.dtype.kind not in "fiu":
         return reference.max_pool2d_index(x, windows)
-    w = windows.image[1]
-    (i, j), (step_h, step_w) = windows.output, windows.stride
-    corner = np.arange(i)[:, None] * step_h * w + np.arange(j) * step_w
-    offset = np.array([
-        k * windows.dilation[0] * w + l * windows.dilation[1]
-        for k in range(windows.kernel[0]) for l in range(windows.kernel[1])
-    ])
-    last = _is_channels_last(x)
-    index = np.empty((len(x), i, j, x.shape[1]) if last else (*x.shape[:2], i, j), np.int64)
+    memory = x.transpose(0, 2, 3, 1) if last else x
+    meetings, (offset, corner) = _meetings(windows, last), _places(windows)
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    (n, c), (i, j) = x.shape[:2], windows.output
+    index = np.empty((n, i, j, c) if last else (n, c, i, j), np.int64)
 
-    def find(n: int) -> None:
-        best = under_tap(x[n], windows, 0, 0).copy("K")
-        code = np.zeros_like(best, np.uint8)
-        for tap in range(1, taps):
-            pixels = under_tap(x[n], windows, *divmod(tap, windows.kernel[1]))
-            # not <=, so that a NaN is larger than any number; the first NaN stays.
-            larger = ~(pixels <= best) & (best == best)
-            np.copyto(code, tap, where=larger)
-            best = np.where(larger, pixels, best)
-        place = offset.take(code)
-        place += corner
-        index[n] = place.transpose(1, 2, 0) if last else place
+    def find(images: slice) -> None:
+        best = np.full(index[images].shape, lowest, x.dtype)
+        code = np.zeros(best.shape, np.uint8)
+        for number, under, inside in meetings:
+            pixels, so_far = memory[images][under], best[inside]
+            won = (pixels >= so_far).view(np.uint8)
+            won *= number
+            np.maximum(code[inside], won, out=code[inside])
+            np.maximum(so_far, pixels, out=so_far)
+        if code.all() and not np.isnan(best.max()):
+            np.add(offset.take(code), corner[..., None] if last else corner, out=index[images])
+        else:  # a window lies beside the image, or a NaN, which no comparison finds
+            exact = reference.max_pool2d_index(x[images], windows)
+            index[images] = exact.transpose(0, 2, 3, 1) if last else exact
 
-    threads.each(find, range(len(x)), alone=x.size < WORTH_THREADS)
+    together = max(BLOCK // (i * j * c), 1)
+    blocks = [slice(a, a + together) for a in range(0, n, together)]
+    threads.each(find, blocks, alone=x.size < WORTH_THREADS)
     return index.transpose(0, 3, 1, 2) if last else index
+
+
+def _meetings(windows: Windows, last: bool) -> list[tuple[int, Index, Index]]:
+    """List the taps from the last to the first: a number, the pixels under it, whose windows."""
+    channels = (slice(None),) if last else ()
+    rows, columns = (
+        [(axis.at(m, inside), inside) for m in reversed(range(windows.kernel[a]))
+         for inside in [axis.inside(m, windows.image[a], windows.output[a])]]
+        for a, axis in enumerate(axes_of(windows))
+    )
+    numbered = enumerate(itertools.product(rows, columns), 1)
+    return [
+        (number, (..., row[0], column[0], *channels), (..., row[1], column[1], *channels))
+        for number, (row, column) in numbered
+        if row[1].start < row[1].stop and column[1].start < column[1].stop
+    ]
+
+
+def _places(windows: Windows) -> tuple[Array, Array]:
+    """The offsets h W + w of taps, numbered as they are compared, and of the windows, (I, J)."""
+    width = windows.image[1]
+    (k, l), (i, j) = windows.kernel, windows.output
+    down, across = axes_of(windows)
+    taps = (np.arange(k)[:, None] * down.dilation * width + np.arange(l) * across.dilation).ravel()
+    corner = (down.start + np.arange(i)[:, None] * down.stride) * width
+    return np.append(0, taps[::-1]), corner + across.start + np.arange(j) * across.stride
 
 
 def pick_windows(x: Array, index: Array) -> Array:

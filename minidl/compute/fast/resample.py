@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.compute import threads
+from minidl.compute import buffers, threads
 from minidl.compute.arrays import Array
-from minidl.compute.fast import buffers
 from minidl.compute.reference.resample import resample as readable
 from minidl.compute.taps import Taps
 

@@ -1,27 +1,18 @@
-"""Builds a .cu file for the CPU: finds a C++ compiler, keeps what it made on disk."""
+"""Builds a .cu file for the emulator, in each of the ways in which it runs kernels."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import importlib.util
-import os
 import platform
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from minidl.cuda import nvrtc
-from minidl.cuda.cache import keep, passing, private, recall
+from minidl.cuda.compiler import clang, compiler, digest, kept, run, version
 from minidl.cuda.emulator.text import cpp_text
 from minidl.cuda.source import Source, folder, kernels_of, real_option, whole_text
-from minidl.errors import DeviceError, KernelError, message
+
+GOAL = "the emulator"
+"""What is built here, in the words of the compiler's errors."""
 
 FLAGS = (
     "-std=c++20", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno", "-fno-exceptions",
@@ -81,37 +72,6 @@ MODES = {
 """The ways to run a kernel: in this process, traced, or under one of the compiler's sanitizers."""
 
 
-@cache
-def compiler() -> tuple[str, ...]:
-    """The command that starts the C++ compiler: $CXX, g++, clang++, or zig's from its wheel.
-
-    Raises
-    ------
-    DeviceError
-        If there is none.
-    """
-    wanted = os.environ.get("CXX", "").split()
-    for command in ([wanted] if wanted else [["g++"], ["clang++"]]):
-        if shutil.which(command[0]):
-            return tuple(command)
-    if importlib.util.find_spec("ziglang"):
-        return (sys.executable, "-m", "ziglang", "c++")
-    raise DeviceError(
-        message(
-            "the emulator needs a C++ compiler, and found none",
-            f"looked for {f'$CXX = {wanted[0]}' if wanted else 'g++, clang++'}, and for ziglang",
-            hint="install g++ or clang++, or pip install 'minidl[compiler]'",
-        )
-    )
-
-
-def clang(command: tuple[str, ...]) -> int:
-    """The major version of a compiler that is clang, or built on it; 0 of any other."""
-    version = _version(command)
-    found = re.search(r"clang version (\d+)", version)
-    return int(found[1]) if found else int("clang" in version)
-
-
 def build(source: Source, real: str, mode: str = "plain") -> Path:
     """Build the library (or for the sanitizers, the program) of a .cu file, unless it is there.
 
@@ -145,15 +105,16 @@ _built: dict[tuple[Source, str, str, tuple[str, ...]], Path] = {}
 def build_guard() -> Path:
     """Build kernels/emulator/guard.cpp, the library that survives what kernels do."""
     path, command = folder() / "emulator" / "guard.cpp", compiler()
-    name = f"guard-{_digest(path.read_text(), _version(command), platform.machine())}"
+    name = f"guard-{digest(path.read_text(), version(command), platform.machine())}"
 
     def make(work: Path) -> Path:
         flags = ["-std=c++20", "-fPIC", "-shared", "-O2", "-U_FORTIFY_SOURCE", "-w"]
         result = work / "result"
-        _run([*command, *flags, str(path), "-o", str(result), "-pthread"], Source(path, ""), work)
+        built = [*command, *flags, str(path), "-o", str(result), "-pthread"]
+        run(built, Source(path, ""), work, GOAL)
         return result
 
-    return _kept(name, make)
+    return kept("emulator", name, make)
 
 
 def _build(source: Source, real: str, name: str, command: tuple[str, ...]) -> Path:
@@ -161,8 +122,8 @@ def _build(source: Source, real: str, name: str, command: tuple[str, ...]) -> Pa
     text = cpp_text(whole_text(source, paths=True), kernels)
     # Those of minidl were all compiled by it before they were given away.
     asked = "" if source.path.parent == folder() else nvrtc.available()
-    needed = (text, *real_option(source, real), repr((FLAGS, mode)), _version(command))
-    key = _digest(*needed, platform.machine(), asked, *_texts(mode))
+    needed = (text, *real_option(source, real), repr((FLAGS, mode)), version(command))
+    key = digest(*needed, platform.machine(), asked, *_texts(mode))
 
     def make(work: Path) -> Path:
         result = _compile(command, text, source, real, mode, work)
@@ -170,31 +131,7 @@ def _build(source: Source, real: str, name: str, command: tuple[str, ...]) -> Pa
             _ask_nvrtc(source, real)
         return result
 
-    return _kept(f"{source.path.stem}-{real}-{name}-{key}", make, mode.program)
-
-
-def _kept(name: str, make: Callable[[Path], Path], program: bool = False) -> Path:
-    """What ``make`` builds in a folder to work in: kept from the last time, or made now."""
-    where = private("emulator")
-    if recall(where / name) is not None:
-        return where / name
-    try:
-        with tempfile.TemporaryDirectory(dir=where, prefix="building-") as work:
-            body = make(Path(work)).read_bytes()
-        keep(where / name, body, program)
-    except OSError as cause:
-        where = passing(f"cannot write into {where}: {cause.strerror or cause}", "make room there.")
-        with tempfile.TemporaryDirectory(dir=where, prefix="building-") as work:
-            body = make(Path(work)).read_bytes()
-        keep(where / name, body, program)
-    return where / name
-
-
-def _digest(*parts: str) -> str:
-    key = hashlib.sha256()
-    for part in parts:
-        key.update(part.encode() + b"\0")
-    return key.hexdigest()[:32]
+    return kept("emulator", f"{source.path.stem}-{real}-{name}-{key}", make, mode.program)
 
 
 def _ask_nvrtc(source: Source, real: str) -> None:
@@ -226,45 +163,10 @@ def _compile(
     objects = []
     for path, flags in ((work / "kernel.cpp", alone), *((emulator / p, []) for p in mode.parts)):
         objects.append(str(work / f"{path.stem}.o"))
-        _run([*shared, *flags, "-c", str(path), "-o", objects[-1]], source, work)
+        run([*shared, *flags, "-c", str(path), "-o", objects[-1]], source, work, GOAL)
     linking = [*mode.instrumented, "-rdynamic", "-ldl"] if mode.program else ["-shared"]
-    _run([*command, *objects, *linking, "-o", str(work / "result")], source, work)
+    run([*command, *objects, *linking, "-o", str(work / "result")], source, work, GOAL)
     return work / "result"
-
-
-def _run(command: list[str], source: Source, work: Path) -> None:
-    done = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        env={**os.environ, "TMPDIR": str(work)},  # where there is room, or the build cannot be kept
-    )
-    if done.returncode:
-        if "No space left on device" in done.stderr:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        lines, name = _quoted(done.stderr, source), "zig" if "ziglang" in command else command[0]
-        raise KernelError(
-            message(
-                f"{source.name} does not compile for the emulator ({name})",
-                *lines[:40],
-            )
-        )
-
-
-def _quoted(log: str, source: Source) -> list[str]:
-    """The compiler's messages, each with the line that it names: a bare text it cannot quote."""
-    lines, text = [], source.text.splitlines()
-    messages = [line for line in log.splitlines() if line.strip()]
-    for message_, following in zip(messages, [*messages[1:], ""], strict=True):
-        lines.append(message_)
-        found = re.match(rf"{re.escape(str(source.path))}:(\d+):", message_)
-        if found and 0 < int(found[1]) <= len(text) and not re.match(r" +\d+ \|", following):
-            lines.append(f"    {text[int(found[1]) - 1].strip()}")
-    return lines
-
-
-@cache
-def _version(command: tuple[str, ...]) -> str:
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def _texts(mode: Mode) -> list[str]:

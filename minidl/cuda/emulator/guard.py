@@ -58,6 +58,8 @@ class Died(Exception):
 def time_limit(seconds: float) -> Iterator[None]:
     """Stop each emulated launch in a ``with`` block that takes longer, with a KernelError.
 
+    Of limits inside each other the shortest holds.
+
     Raises
     ------
     ArgumentError
@@ -69,7 +71,8 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise ArgumentError(
             message(f"time_limit: seconds is {seconds!r}", hint="give a positive number.")
         )
-    token = _limit.set(seconds)
+    around = _limit.get()
+    token = _limit.set(seconds if around is None else min(seconds, around))
     try:
         yield
     finally:
@@ -96,10 +99,11 @@ def call(library: ctypes.CDLL, arguments: tuple[Any, ...], seconds: float | None
     death = Death()
     at_once = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     tag = next(_tags)
-    timer = threading.Timer(seconds, guard.minidl_stop, [tag]) if seconds else None
-    if timer:
-        timer.daemon = True
-        timer.start()
+    ended, late = threading.Event(), threading.Event()
+    if seconds:
+        wait = min(seconds, threading.TIMEOUT_MAX)
+        given = (guard, tag, wait, ended, late)
+        threading.Thread(target=_stop_late, args=given, daemon=True).start()
     try:
         result = guard.minidl_guarded(
             library.minidl_run, *arguments, ctypes.c_size_t(start), ctypes.c_size_t(end),
@@ -110,14 +114,23 @@ def call(library: ctypes.CDLL, arguments: tuple[Any, ...], seconds: float | None
             raise
         result = 2
     finally:
-        if timer:
-            timer.cancel()
+        ended.set()
     if result == 2:
         full = ctypes.c_int()
         library.minidl_died.restype = ctypes.c_char_p
         thread = library.minidl_died(ctypes.c_void_p(death.address), ctypes.byref(full))
-        raise Died(death, thread.decode(), bool(full.value), death.at - start, seconds)
+        spent = seconds if late.is_set() else None  # else it was Ctrl-C
+        raise Died(death, thread.decode(), bool(full.value), death.at - start, spent)
     return int(result)
+
+
+def _stop_late(
+    guard: ctypes.CDLL, tag: int, seconds: float, ended: threading.Event, late: threading.Event
+) -> None:
+    """Stop a launch that has not ended in time: again and again, as it may not have begun yet."""
+    while not ended.wait(seconds):
+        late.set()
+        guard.minidl_stop(tag)
 
 
 _tags = itertools.count(1)

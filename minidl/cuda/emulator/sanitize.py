@@ -31,7 +31,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.cuda.emulator.building import build, compiler
+from minidl.cuda.compiler import compiler
+from minidl.cuda.emulator.building import build
 from minidl.cuda.emulator.findings import Finding
 from minidl.cuda.emulator.reports import FRAME, Region, failed, findings_of
 from minidl.cuda.emulator.text import dynamic_name

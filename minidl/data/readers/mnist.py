@@ -67,23 +67,40 @@ def mnist(root: str | os.PathLike[str], train: bool = True, download: bool = Fal
             )
         )
     image_path, label_path = _find(Path(root), train, download)
-    images, labels = read_idx(image_path), read_idx(label_path)
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise DataError(
-            f"mnist: '{image_path}' holds {images.dtype} {images.shape}, not images (N, 28, 28)"
-        )
-    if labels.dtype != np.uint8 or labels.shape != (len(images),):
-        raise DataError(
-            message(
-                "mnist: images and labels do not belong together",
-                f"'{image_path}' holds {len(images)} images",
-                f"'{label_path}' holds {labels.dtype} {labels.shape}",
-            )
-        )
+    images, labels = examples("mnist", image_path, label_path)
     if labels.size and labels.max() > 9:
         raise DataError(f"mnist: '{label_path}' holds the label {labels.max()}, which is no digit")
     if image_path.name.startswith(EMNIST):
         images = images.swapaxes(1, 2)
+    return as_dataset(images, labels)
+
+
+def examples(who: str, image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the bytes of images, (N, 28, 28), and of their labels, (N,), for ``who``.
+
+    Raises
+    ------
+    DataError
+        If a file holds something else, or they do not belong together.
+    """
+    images, labels = read_idx(image_path), read_idx(label_path)
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+        raise DataError(
+            f"{who}: '{image_path}' holds {images.dtype} {images.shape}, not images (N, 28, 28)"
+        )
+    if labels.dtype != np.uint8 or labels.shape != (len(images),):
+        raise DataError(
+            message(
+                f"{who}: images and labels do not belong together",
+                f"'{image_path}' holds {len(images)} images",
+                f"'{label_path}' holds {labels.dtype} {labels.shape}",
+            )
+        )
+    return images, labels
+
+
+def as_dataset(images: np.ndarray, labels: np.ndarray) -> ArrayDataset:
+    """Bytes as images (N, 1, 28, 28), float32 in [0, 1], and labels as int64."""
     pixels = images[:, None].astype(np.float32, order="C")
     pixels /= 255
     return ArrayDataset(pixels, labels.astype(np.int64))
@@ -101,13 +118,14 @@ def _existing(root: Path, train: bool) -> tuple[Path, Path] | None:
     emnist = [tuple(f"{e}-{name.replace('t10k', part)}" for name in names) for e in EMNIST]
     for folder in FOLDERS:
         for pair in (names, *emnist):
-            found = [_file(root / folder, name) for name in pair]
+            found = [file_named(root / folder, name) for name in pair]
             if found[0] is not None and found[1] is not None:
                 return found[0], found[1]
     return None
 
 
-def _file(folder: Path, name: str) -> Path | None:
+def file_named(folder: Path, name: str) -> Path | None:
+    """Find an IDX file, plain or packed, also as some programs name it."""
     dotted = name.replace("-idx", ".idx")  # as unpacked by some programs
     places = (folder / f"{n}{ending}" for n in (name, dotted) for ending in ("", ".gz"))
     return next((p for p in places if p.is_file()), None)
@@ -118,9 +136,9 @@ def _find(root: Path, train: bool, download: bool) -> tuple[Path, Path]:
     if found is not None:
         return found
     if download:
-        first, second = (_file(root, name) or _fetch(root, f"{name}.gz") for name in FILES[train])
+        first, second = (file_named(root, n) or _fetch(root, f"{n}.gz") for n in FILES[train])
         return first, second
-    missing = [n for n in FILES[train] if all(_file(root / f, n) is None for f in FOLDERS)]
+    missing = [n for n in FILES[train] if all(file_named(root / f, n) is None for f in FOLDERS)]
     missing = missing or list(FILES[train])  # both, but not in one folder
     raise DataError(
         message(

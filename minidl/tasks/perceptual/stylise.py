@@ -25,11 +25,11 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from minidl import Tensor, nn, no_grad
 from minidl.compute.arrays import to_device
@@ -43,6 +43,7 @@ from minidl.tasks.perceptual.recipes import Recipe, find_recipe
 from minidl.tasks.restoration.luma import rgb_to_ycbcr, ycbcr_to_rgb
 from minidl.train import DivergenceError, load_checkpoint, save_checkpoint
 from minidl.train.interrupt import held_interrupt
+from minidl.train.progress import Progress
 
 OPTIMISERS = ("lbfgs", "adam")
 STARTS = ("noise", "content")
@@ -132,7 +133,8 @@ def stylise(
     resume : bool
         Go on from ``checkpoint``, if it is there.
     progress : bool
-        Whether to draw a progress bar, if this is a terminal.
+        Whether to say on standard error how far it is: by a bar on a terminal, elsewhere by a
+        line about every ten seconds.
 
     Returns
     -------
@@ -163,7 +165,10 @@ def stylise(
         "optimizer": optimizer, "lr": lr, "every": every, "history": history,
     }
     rate = _rate(features, optimizer, lr)
-    run = _Run(canvas, objective, objective.content_of(target), optimizer, rate, history)
+    run = _Run(
+        canvas, objective, objective.content_of(target), optimizer, rate, history,
+        Progress(1, progress),
+    )
     run.saved, run.settings = None if checkpoint is None else Path(checkpoint), settings
     if run.saved is not None:
         remove_leftovers(run.saved)
@@ -174,7 +179,7 @@ def stylise(
         picture = np.clip(features.picture(canvas.z.detach()).numpy()[0], 0, 1)
         return with_colours_of(content, picture) if preserve_colour else picture
 
-    converged = run.go(steps, every, shown, watcher, progress)
+    converged = run.go(steps, every, shown, watcher)
     return Stylised(shown(), run.losses, features.pretrained, converged)
 
 
@@ -190,9 +195,10 @@ class _Run:
 
     def __init__(
         self, canvas: Canvas, objective: Objective, content: dict[str, Tensor], optimizer: str,
-        rate: float, history: int,
+        rate: float, history: int, progress: Progress,
     ):
         self.canvas, self.objective, self.content = canvas, objective, content
+        self.progress, self._earlier = progress, 0
         self.optimizer: Any
         if optimizer == "adam":
             self.optimizer = Adam([canvas.z], lr=rate)
@@ -208,19 +214,16 @@ class _Run:
         self.settings: dict[str, Any] = {}
 
     def go(
-        self, steps: int, every: int, shown: Callable[[], np.ndarray], watcher: Watcher | None,
-        progress: bool,
+        self, steps: int, every: int, shown: Callable[[], np.ndarray], watcher: Watcher | None
     ) -> bool:
         """Take the steps that are left; return whether nothing was left to improve before."""
         stuck = False
-        bar = tqdm(total=steps, initial=min(self.step, steps), desc="style",
-                   disable=None if progress else True)
-        with held_interrupt() as interrupt, bar:
+        self.progress.begin("style", min(self.step, steps), steps)
+        with held_interrupt() as interrupt, closing(self.progress):
             while self.step < steps and not stuck:
                 count = min(every, steps - self.step)
                 stuck = not self.advance(count)
-                bar.update(count)
-                bar.set_postfix(loss=f"{self.losses[-1]['total']:.4g}", refresh=False)
+                self.progress.step(self.step, self.losses[-1]["total"])
                 if watcher is not None:
                     watcher(self.step, shown(), self.losses[-1])
                 self.save()
@@ -230,7 +233,7 @@ class _Run:
 
     def advance(self, count: int) -> bool:
         """Take some steps; return whether the picture changed."""
-        before = self.canvas.z.data.copy()
+        before, self._earlier = self.canvas.z.data.copy(), self._taken()
         if isinstance(self.optimizer, LBFGS):
             self.optimizer.param_groups[0]["max_iter"] = count
             self.optimizer.step(self._closure)
@@ -249,7 +252,14 @@ class _Run:
         self.optimizer.zero_grad()
         total = self._judged().total
         total.backward()
+        if self.progress.waits:
+            self.progress.step(self.step + self._taken() - self._earlier, total.item())
         return total
+
+    def _taken(self) -> int:
+        """The steps that the optimiser has taken, with the one that it is at."""
+        memory: dict[str, Any] = next(iter(self.optimizer.state.values()), {})
+        return int(memory.get("iterations", memory.get("step", 0)))
 
     def _judged(self) -> Losses:
         return self.objective(self.canvas.z, self.content)

@@ -43,7 +43,8 @@ def separate_touching(instances: Any) -> np.ndarray:
         here = (slice(0, rows - down), slice(max(-across, 0), columns - max(across, 0)))
         there = (slice(down, rows), slice(max(across, 0), columns - max(-across, 0)))
         a, b = labels[here], labels[there]
-        apart[here] = np.where((a != 0) & (b != 0) & (a != b), 0, apart[here])
+        # Where a is background, 0 changes nothing.
+        apart[here] = np.where((b != 0) & (a != b), 0, apart[here])
     return apart
 
 

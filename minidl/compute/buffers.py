@@ -50,6 +50,13 @@ def result(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     return block[:needed].view(dtype).reshape(shape)
 
 
+def like(x: np.ndarray) -> np.ndarray:
+    """Return a new, undefined array of x's shape, dtype and order of memory, as ``result`` does."""
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    made = result([x.shape[axis] for axis in order], x.dtype)
+    return made.transpose([order.index(axis) for axis in range(x.ndim)])
+
+
 def _waiting(needed: int) -> np.ndarray | None:
     """Find a block that no array looks at: every view holds a reference to its block."""
     for i in range(len(_blocks)):
