@@ -14,13 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 from minidl.cuda.cache import keep, passing, private, recall
-from minidl.cuda.source import Source
+from minidl.cuda.source import Source, real_option
 from minidl.errors import DeviceError, KernelError, message
+
+LIBRARY = ("-std=c++20", "-fPIC", "-shared", "-O2", "-w")
+"""The compiler's flags for a library that holds no kernels."""
 
 
 @cache
@@ -87,6 +90,32 @@ def digest(*parts: str) -> str:
     for part in parts:
         key.update(part.encode() + b"\0")
     return key.hexdigest()[:32]
+
+
+def kernel_files(work: Path, text: str, source: Source, real: str) -> tuple[Path, list[str]]:
+    """Write a kernel's C++ text into a folder to work in; its path, and how to include its words.
+
+    The words are those of the ``cuda.hpp`` that the compiler is told to find.
+    """
+    path, words = work / "kernel.cpp", work / "kernel.hpp"
+    path.write_text(text)
+    # Defined behind CUDA's words: some of the system's headers call something real.
+    meaning = [f"#define real {real}\n"] * bool(real_option(source, real))
+    words.write_text("".join(['#include "cuda.hpp"\n', *meaning]))
+    return path, ["-include", str(words)]
+
+
+def kept_library(folder: str, path: Path, flags: Sequence[str], goal: str, machine: str) -> Path:
+    """Build the library of a .cpp file of its own for ``machine``, unless it is there."""
+    command = compiler()
+
+    def make(work: Path) -> Path:
+        built = [*command, *LIBRARY, *flags, str(path), "-o", str(work / "result"), "-pthread"]
+        run(built, Source(path, ""), work, goal)
+        return work / "result"
+
+    key = digest(path.read_text(), repr(flags), version(command), machine)
+    return kept(folder, f"{path.stem}-{key}", make)
 
 
 def run(command: list[str], source: Source, work: Path, goal: str) -> None:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minidl.cuda import nvrtc
-from minidl.cuda.compiler import clang, compiler, digest, kept, run, version
+from minidl.cuda.compiler import (
+    clang,
+    compiler,
+    digest,
+    kept,
+    kept_library,
+    kernel_files,
+    run,
+    version,
+)
 from minidl.cuda.emulator.text import cpp_text
 from minidl.cuda.source import Source, folder, kernels_of, real_option, whole_text
 
@@ -104,17 +113,8 @@ _built: dict[tuple[Source, str, str, tuple[str, ...]], Path] = {}
 
 def build_guard() -> Path:
     """Build kernels/emulator/guard.cpp, the library that survives what kernels do."""
-    path, command = folder() / "emulator" / "guard.cpp", compiler()
-    name = f"guard-{digest(path.read_text(), version(command), platform.machine())}"
-
-    def make(work: Path) -> Path:
-        flags = ["-std=c++20", "-fPIC", "-shared", "-O2", "-U_FORTIFY_SOURCE", "-w"]
-        result = work / "result"
-        built = [*command, *flags, str(path), "-o", str(result), "-pthread"]
-        run(built, Source(path, ""), work, GOAL)
-        return result
-
-    return kept("emulator", name, make)
+    path = folder() / "emulator" / "guard.cpp"
+    return kept_library("emulator", path, ["-U_FORTIFY_SOURCE"], GOAL, platform.machine())
 
 
 def _build(source: Source, real: str, name: str, command: tuple[str, ...]) -> Path:
@@ -148,7 +148,7 @@ def _compile(
     command: tuple[str, ...], text: str, source: Source, real: str, mode: Mode, work: Path
 ) -> Path:
     emulator = folder() / "emulator"
-    (work / "kernel.cpp").write_text(text)
+    kernel, words = kernel_files(work, text, source, real)
     includes = [f"-I{emulator}", f"-I{folder() / 'include'}", f"-I{source.path.parent}"]
     shared, alone = [*command, *FLAGS, *mode.flags, *includes], [*mode.instrumented]
     if not clang(command):
@@ -156,12 +156,9 @@ def _compile(
         shared.append("-fno-gnu-unique")
         if "-fsanitize=address" in alone:  # else it guards no variable of a template
             alone.append("-fwhole-program")
-    # Defined behind CUDA's words: some of the system's headers call something real.
-    meaning = [f"#define real {real}\n"] * bool(real_option(source, real))
-    (work / "kernel.hpp").write_text("".join(['#include "cuda.hpp"\n', *meaning]))
-    alone += ["-include", str(work / "kernel.hpp")]
+    alone += words
     objects = []
-    for path, flags in ((work / "kernel.cpp", alone), *((emulator / p, []) for p in mode.parts)):
+    for path, flags in ((kernel, alone), *((emulator / p, []) for p in mode.parts)):
         objects.append(str(work / f"{path.stem}.o"))
         run([*shared, *flags, "-c", str(path), "-o", objects[-1]], source, work, GOAL)
     linking = [*mode.instrumented, "-rdynamic", "-ldl"] if mode.program else ["-shared"]

@@ -8,7 +8,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-from minidl.cuda.compiler import compiler, digest, kept, run, version
+from minidl.cuda.compiler import compiler, digest, kept, kept_library, kernel_files, run, version
 from minidl.cuda.emulator.text import cpp_text
 from minidl.cuda.native.text import meetings
 from minidl.cuda.source import Kernel, Source, folder, kernels_of, real_option, whole_text
@@ -23,6 +23,7 @@ FLAGS = (
     "-ftls-model=initial-exec", "-U_FORTIFY_SOURCE", "-w",
 )
 """The compiler's flags. Sums keep the order in which they are written: no -ffast-math."""
+
 
 def build(source: Source, real: str) -> Path:
     """Build the library of a .cu file, unless it is there.
@@ -43,9 +44,10 @@ def build(source: Source, real: str) -> Path:
     DeviceError
         If there is no compiler.
     """
-    text, met = meetings(whole_text(source, paths=True))
+    bare, met = _met(source)
     if "" in met:
         raise _refused(source.name, met[""])
+    text = cpp_text(bare, kernels_of(source))
     command, native = compiler(), folder() / "native"
     flags = [*FLAGS, *_vector_flags(command)]
     header = (native / "cuda.hpp").read_text()
@@ -54,13 +56,9 @@ def build(source: Source, real: str) -> Path:
 
     def make(work: Path) -> Path:
         begun = time.monotonic()
-        (work / "kernel.cpp").write_text(cpp_text(text, kernels_of(source)))
-        # Defined behind CUDA's words: some of the system's headers call something real.
-        meaning = [f"#define real {real}\n"] * bool(real_option(source, real))
-        (work / "kernel.hpp").write_text("".join(['#include "cuda.hpp"\n', *meaning]))
-        included = [f"-I{native}", "-include", str(work / "kernel.hpp")]
-        built = ["-shared", str(work / "kernel.cpp"), "-o", str(work / "result")]
-        run([*command, *flags, *included, *built], source, work, GOAL)
+        kernel, words = kernel_files(work, text, source, real)
+        built = ["-shared", str(kernel), "-o", str(work / "result")]
+        run([*command, *flags, f"-I{native}", *words, *built], source, work, GOAL)
         took = time.monotonic() - begun
         print(f"minidl: built {source.name} for this CPU, once, in {took:.1f} s", file=sys.stderr)
         return work / "result"
@@ -70,9 +68,15 @@ def build(source: Source, real: str) -> Path:
 
 def refuse_meetings(kernel: Kernel) -> None:
     """Raise a KernelError if threads of a kernel meet: it would not compute what it says."""
-    met = meetings(whole_text(kernel.source))[1]
+    met = _met(kernel.source)[1]
     if kernel.name in met:
         raise _refused(kernel.name, met[kernel.name])
+
+
+@cache
+def _met(source: Source) -> tuple[str, dict[str, str]]:
+    """The text of a file without the kernels whose threads meet, and what they meet by."""
+    return meetings(whole_text(source, paths=True))
 
 
 def _refused(name: str, word: str) -> KernelError:
@@ -86,15 +90,8 @@ def _refused(name: str, word: str) -> KernelError:
 
 def build_pool() -> Path:
     """Build kernels/native/pool.cpp, the threads that share a launch's blocks."""
-    path, command = folder() / "native" / "pool.cpp", compiler()
-
-    def make(work: Path) -> Path:
-        flags = ["-std=c++20", "-O2", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden", "-w"]
-        built = [*command, *flags, str(path), "-o", str(work / "result")]
-        run(built, Source(path, ""), work, GOAL)
-        return work / "result"
-
-    return kept("native", f"pool-{digest(path.read_text(), version(command), _cpu(command))}", make)
+    path = folder() / "native" / "pool.cpp"
+    return kept_library("native", path, ["-fvisibility=hidden"], GOAL, _cpu(compiler()))
 
 
 @cache
