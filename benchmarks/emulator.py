@@ -10,7 +10,6 @@ to learn and to test with.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any
 
 import machine
 import numpy as np
-from run import free_path
 
 import minidl
 import minidl.functional as F
@@ -137,12 +135,10 @@ def main() -> None:
                         "predicted_ms": predicted, "all_ms": times})
         print(f"{name:<24}{median(times):>10.2f}    predicted {predicted:.0f}", flush=True)
     if not asked.quick:
-        date, facts = datetime.now(UTC).isoformat(timespec="seconds"), machine.facts()
-        path = free_path(facts, date)
-        path = path.with_name(f"emulator-{path.name}")
-        report = {"date": date, **facts, "threads": threads.count(), "cases": entries}
-        path.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"\nwritten to {path}")
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        machine.write(machine.result_path("emulator-", date), {
+            "date": date, **machine.facts(), "threads": threads.count(), "cases": entries,
+        })
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, no_grad, random
-from minidl.data import CAMVID, DataLoader, Dataset, camvid, street_scenes
-from minidl.files.pretrained import verify
+from minidl.data import CAMVID, DataLoader, Dataset, camvid, street_scenes, watched
+from minidl.files.known_weights import verify
 from minidl.files.serialize import load
 from minidl.lecture.flags import (
     add_device_argument,
@@ -128,8 +128,8 @@ def tiny(args: argparse.Namespace) -> Setting:
     train, test, steps = (8, 3, 2) if args.dry_run else (300, 50, 600)
     print(f"Drawing {train + test} street scenes.")
     return Setting(
-        small_net, adam, street_scenes(train, seed=2 * args.seed),
-        street_scenes(test, seed=2 * args.seed + 1), 4, steps, tolerance=1.0,
+        small_net, adam, street_scenes(train, seed=2 * args.seed, progress=True),
+        street_scenes(test, seed=2 * args.seed + 1, progress=True), 4, steps, tolerance=1.0,
     )
 
 
@@ -266,9 +266,11 @@ def measured(
     matrix = ConfusionMatrix(CLASSES, IGNORED)
     edges = BoundaryF1(CLASSES, IGNORED, tolerance)
     near = BorderAccuracy(FARTHEST, IGNORED)
-    for answer, truth in zip(answers, truths, strict=True):
+    counts = []
+    for answer, truth in watched([*zip(answers, truths, strict=True)], "scoring"):
         for measure in (matrix, edges, near):
             measure.add(answer, truth)
+        counts.append(pieces(answer))
     return {
         "pixel_accuracy": matrix.pixel_accuracy,
         "class_accuracy": matrix.class_accuracy,
@@ -276,7 +278,7 @@ def measured(
         "boundary_f1": edges.value,
         "border_accuracy": near.between(0, 0),
         "inside_accuracy": near.between(INSIDE),
-        "pieces": float(np.mean([pieces(answer) for answer in answers])),
+        "pieces": float(np.mean(counts)),
         "ious": dict(zip(CAMVID.names, matrix.ious.tolist(), strict=True)),
         "accuracy_by_distance": near.by_distance,
         "pixels_by_distance": near.pixels.tolist(),

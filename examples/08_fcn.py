@@ -63,7 +63,7 @@ import numpy as np
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad, random
 from minidl.compute.arrays import to_device
-from minidl.data import CAMVID, VOC, ArrayDataset, DataLoader, street_scenes, voc2012
+from minidl.data import CAMVID, VOC, ArrayDataset, DataLoader, street_scenes, voc2012, watched
 from minidl.files.pretrained import load_weights
 from minidl.lecture.flags import (
     add_device_argument,
@@ -322,7 +322,7 @@ def measured(answers: np.ndarray, labels: np.ndarray, edged: int) -> dict[str, f
     """The paper's four measures, and the boundary F1 of the first ``edged`` images."""
     matrix, edges = ConfusionMatrix(CLASSES), BoundaryF1(CLASSES)
     matrix.add(answers, labels)
-    for answer, label in zip(answers[:edged], labels[:edged], strict=True):
+    for answer, label in watched([*zip(answers[:edged], labels[:edged], strict=True)], "scoring"):
         edges.add(answer, label)
     return {**four(matrix), "boundary_f1": edges.value}
 
@@ -428,7 +428,7 @@ def summed(net: FCN, batch: tuple[Tensor, Tensor]) -> Tensor:
 def scored(net: FCN, dataset: Any, device: str) -> ConfusionMatrix:
     """What of a data set's pixels was called what, image by image at its own size."""
     matrix = ConfusionMatrix(len(VOC), VOC.ignore)
-    for image, label in map(dataset.example, range(len(dataset))):
+    for image, label in map(dataset.example, watched(range(len(dataset)), "scoring images")):
         matrix.add(answered(net, image[None], device, CAFFES)[0], label)
     return matrix
 
@@ -441,8 +441,8 @@ def tiny(args: Any) -> dict[str, Any]:
     size = DRY if args.dry_run else FULL
     # Three seeds for three sets, none of them shared by another run's sets.
     print(f"Drawing {size.scenes + size.test} street scenes.")
-    learnt = street_scenes(size.scenes, (HEIGHT, BREADTH), 3 * args.seed)
-    held_out = street_scenes(size.test, (HEIGHT, BREADTH), 3 * args.seed + 1)
+    learnt = street_scenes(size.scenes, (HEIGHT, BREADTH), 3 * args.seed, progress=True)
+    held_out = street_scenes(size.test, (HEIGHT, BREADTH), 3 * args.seed + 1, progress=True)
     images, labels = held_out.arrays
     large = street_scenes(1, size.large, 3 * args.seed + 2).arrays[0][0]
 

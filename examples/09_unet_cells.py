@@ -51,7 +51,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl import Tensor, random
-from minidl.data import ArrayDataset, DataLoader, cell_images, isbi2012
+from minidl.data import ArrayDataset, DataLoader, cell_images, isbi2012, watched
 from minidl.lecture.flags import (
     add_device_argument,
     add_preset_arguments,
@@ -125,7 +125,7 @@ DRY = Size(annotated=2, bends=1, epochs=1, test=2, large=(104, 200))
 def drawn(count: int, size: int | tuple[int, int], seed: int) -> Cells:
     """Crowded cells, from a seed."""
     print(f"Drawing {count} pictures of cells.")
-    images, _, instances = cell_images(count, size, seed, crowding=CROWDING).arrays
+    images, _, instances = cell_images(count, size, seed, crowding=CROWDING, progress=True).arrays
     return Cells(images, instances)
 
 
@@ -213,7 +213,7 @@ def measured(answers: list[np.ndarray], cells: Cells) -> dict[str, float]:
     """All measures over the held-out images."""
     matrix, edges = ConfusionMatrix(2), BoundaryF1(2)
     errors, counts = [], {"cells": 0, "alone": 0, "merged": 0, "missed": 0}
-    for answer, instances in zip(answers, cells.instances, strict=True):
+    for answer, instances in watched([*zip(answers, cells.instances, strict=True)], "scoring"):
         matrix.add(answer, instances > 0)
         edges.add(answer, instances > 0)
         errors.append(rand_error(answer, instances > 0))

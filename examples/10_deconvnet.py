@@ -73,6 +73,7 @@ from minidl.data import (
     read_image,
     street_scenes,
     voc2012,
+    watched,
 )
 from minidl.data.images import ENDINGS
 from minidl.data.readers.legend import CAMVID, VOC, Legend
@@ -145,7 +146,7 @@ class Scenes(Dataset):
     """Street scenes whose labels are STREET's."""
 
     def __init__(self, count: int, size: tuple[int, int], seed: int):
-        self.images, labels = street_scenes(count, size, seed).arrays
+        self.images, labels = street_scenes(count, size, seed, progress=True).arrays
         new = np.zeros(len(CAMVID), np.int64)
         new[[CAMVID.names.index(name) for name in OBJECTS]] = [*OBJECTS.values()]
         self.labels = new[labels]
@@ -243,7 +244,7 @@ def by_windows(net: DeconvNet, image: np.ndarray, size: int = CROP, least: int =
 
 def measured(answers: Any, truths: Any, classes: int = len(STREET)) -> dict[str, float]:
     matrix = ConfusionMatrix(classes, VOC.ignore)
-    for answer, truth in zip(answers, truths, strict=True):
+    for answer, truth in zip(answers, watched(truths, "scoring"), strict=True):
         matrix.add(answer, truth)
     return {"pixel_accuracy": matrix.pixel_accuracy, "mean_iou": matrix.mean_iou}
 
@@ -264,8 +265,8 @@ def judged(nets: dict[str, DeconvNet], train: Scenes, test: Scenes, known: list[
     for name, net in nets.items():
         result[name] = {
             "crops": measured(scores(net, images).argmax(1), labels),
-            "one pass": measured([whole(net, x) for x in test.images], test.labels),
-            "windows": measured([by_windows(net, x) for x in test.images], test.labels),
+            "one pass": measured((whole(net, x) for x in test.images), test.labels),
+            "windows": measured((by_windows(net, x) for x in test.images), test.labels),
         }
     return result
 
@@ -412,8 +413,7 @@ def paper(args: Any) -> dict[str, Any]:
     net.to(args.device)
     found = object_boxes(train, len(VOC), 400)
     for stage, (steps, drop) in enumerate(((20_000, 9_000), (40_000, 10_000)), 1):
-        taken = found if stage == 1 else balanced(found)
-        crops = ObjectCrops(train, taken, stage, 224, VOC.ignore)
+        crops = ObjectCrops(train, found if stage == 1 else balanced(found), stage, 224, VOC.ignore)
         batch = min(16 if args.dry_run else 64, len(crops))
         loader = DataLoader(crops, batch, shuffle=True, drop_last=True, workers=4,
                             seed=args.seed, device=args.device)
@@ -424,8 +424,8 @@ def paper(args: Any) -> dict[str, Any]:
     settle(net, crops, 2 if args.dry_run else 500, args)
     net.eval()
     matrix = ConfusionMatrix(len(VOC), VOC.ignore)
-    for i in range(min(len(val), 2) if args.dry_run else len(val)):
-        image, labels = val[i]
+    shown = range(min(len(val), 2) if args.dry_run else len(val))
+    for image, labels in map(val.__getitem__, watched(shown, "scoring images")):
         matrix.add(by_windows(net, image, 224, least=112), labels)
     ious = {name: float(x) for name, x in zip(VOC.names, matrix.ious, strict=True)}
     print(table(["", "IoU"], [[name, value] for name, value in ious.items()]))

@@ -423,13 +423,13 @@ def tiny(args: Any) -> dict[str, Any]:
     size = DRY if args.dry_run else FULL
     counts = (size.unlabelled, size.validation, size.test)
     print(f"Drawing {sum(counts)} slices.")
-    drawn = [ct_slices(n, IMAGE[1], 3 * args.seed + k).arrays for k, n in enumerate(counts)]
+    drawn = [ct_slices(n, IMAGE[1], seed, progress=True).arrays
+             for seed, n in enumerate(counts, 3 * args.seed)]
     middle, spread = drawn[0][0].mean(), drawn[0][0].std()
     pool, validation, test = (Slices((x - middle) / spread, y) for x, y in drawn)
     found, model = study(pool, validation, test, size, args)
-    rows = []
-    for name, each in found["accuracy"].items():
-        rows.append([name, *(f"{np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for v in each.values())])
+    rows = [[name, *(f"{np.mean(v):.3f} ± {np.std(v, ddof=1):.3f}" for v in each.values())]
+            for name, each in found["accuracy"].items()]
     rows.append(["tuned - scratch", *(f"{g['mean']:+.3f} ± {g['half_width']:.3f}"
                                       for g in found["gain"].values())])
     print(f"Accuracy on {size.test} slices, mean and deviation of {size.seeds} seeds; last row: "

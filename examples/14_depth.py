@@ -426,8 +426,8 @@ def main() -> None:
     size = DRY if args.dry_run else FULL
     # Two seeds for two sets, none of them shared by another run's sets.
     print(f"Drawing {size.pairs + size.test} stereo pairs.")
-    learnt = stereo_scenes(size.pairs, seed=2 * args.seed)
-    held_out = stereo_scenes(size.test, seed=2 * args.seed + 1)
+    learnt = stereo_scenes(size.pairs, seed=2 * args.seed, progress=True)
+    held_out = stereo_scenes(size.test, seed=2 * args.seed + 1, progress=True)
     maps, losses = baselines(learnt, held_out), {}
     for derivative, name in NETS.items():
         net, losses[name] = learned(learnt, derivative, size, args)

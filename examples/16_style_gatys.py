@@ -48,7 +48,7 @@ a third more evaluations than there are steps.
 ``--preset paper --data DIR --weights FILE`` takes content.jpg and style.jpg of a folder: 512
 pixels, VGG-19 trained, average pooling, conv4_2 and conv1_1 to conv5_1, 500 iterations of L-BFGS,
 with a saved state to resume from. ``--weights`` alone tries a trained network on the photographs
-above, with content at relu4_2.
+above, by the recipe "relative"; vgg16 and vgg19 name files that ``minidl weights`` has fetched.
 
 Writes tables, metrics.json, style.png, sweep.png and curves.png.
 """
@@ -166,9 +166,10 @@ def network(args: Any, pooling: str, width: int, seed: int) -> Features:
 
 
 def recipe_for(args: Any) -> Recipe:
-    """That for random weights; a trained network keeps the content at a deeper layer."""
-    recipe = RECIPES["random"].scaled(content=3, variation=15)
-    return recipe if args.weights is None else replace(recipe, content={"relu4_2": 150})
+    """That for random weights; a trained network has its own."""
+    if args.weights is not None:
+        return replace(RECIPES["relative"], start="noise")
+    return RECIPES["random"].scaled(content=3, variation=15)
 
 
 class Judge:

@@ -139,7 +139,7 @@ class Chairs(NamedTuple):
 def drawn(first: int, count: int, seed: int) -> Chairs:
     """Chairs ``first`` to ``first + count``, each from 32 sides."""
     print(f"Drawing {32 * (first + count)} pictures of chairs.")
-    images, _, chair, _ = chair_images(first + count, 32, seed, AZIMUTHS).arrays
+    images, _, chair, _ = chair_images(first + count, 32, seed, AZIMUTHS, progress=True).arrays
     rows = chair >= first
     return Chairs(images[rows], chair[rows], chair[rows] % STYLES)
 

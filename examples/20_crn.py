@@ -75,6 +75,7 @@ from minidl.data import (
     DataLoader,
     camvid,
     street_scenes,
+    watched,
 )
 from minidl.lecture.flags import (
     add_device_argument,
@@ -138,7 +139,8 @@ def drawn(count: int, seed: int) -> Streets:
     layout tells how bright the day was; each image's mean colour becomes GREY.
     """
     print(f"Drawing {count} street scenes.")
-    large, fine = street_scenes(count, (SHRINK * HEIGHT, SHRINK * WIDTH), seed).arrays
+    size = SHRINK * HEIGHT, SHRINK * WIDTH
+    large, fine = street_scenes(count, size, seed, progress=True).arrays
     images = large.reshape(count, 3, HEIGHT, SHRINK, WIDTH, SHRINK).mean((3, 5))
     labels = np.ascontiguousarray(fine[:, SHRINK // 2 :: SHRINK, SHRINK // 2 :: SHRINK])
     grey = GREY / images.mean((2, 3), keepdims=True)
@@ -255,7 +257,7 @@ def answers(net: CRN, labels: np.ndarray, device: str) -> np.ndarray:
     with no_grad():
         return np.concatenate([
             net.pictures(layout(Tensor(to_device(each[None], device)), CLASSES)).numpy()
-            for each in labels])
+            for each in watched(labels, "drawing held-out layouts")])
 
 
 def texture(pictures: np.ndarray, labels: np.ndarray) -> float:
@@ -456,10 +458,12 @@ def report(streets: Streets, test: Streets, colours: np.ndarray,
            pictures: Mapping[str, np.ndarray], judges: Judges, args: Any) -> None:
     """Measure, print, draw."""
     firsts = {name: each[:, 0] for name, each in pictures.items()}
+    told = "scoring networks"
     found = {name: measured(each, test, judges, args.device)
-             for name, each in ({REAL: test.images} | firsts).items()}
+             for name, each in watched([(REAL, test.images), *firsts.items()], told)}
     many = {BORROWED: borrowed(streets, colours, test.labels, K), **pictures}
-    spread = {name: several(each, test, judges.trained) for name, each in many.items()}
+    spread = {name: several(each, test, judges.trained)
+              for name, each in watched([*many.items()], told)}
     show_table("held-out layouts", found)
     print()
     show_table("several for one layout", spread)

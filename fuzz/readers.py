@@ -212,6 +212,39 @@ def read_idx(path: Path) -> Any:
     return read(path)
 
 
+PIXELS = bytes(2 * 28 * 28)
+IMAGES = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 28, 28) + PIXELS
+LABELS = bytes([0, 0, 8, 1]) + struct.pack(">I", 2) + bytes([1, 9])
+
+
+def digit_seeds() -> list[Seed]:
+    """Files of two images, and of their labels: plain and packed."""
+    head = IMAGES[: -len(PIXELS)]  # changed alone, as nearly all of the file is pixels
+    return [
+        Seed(IMAGES, ".images"), Seed(gzip.compress(IMAGES, mtime=0), ".images"),
+        Seed(head, ".images", lambda data: data + PIXELS),
+        Seed(head, ".images", lambda data: gzip.compress(data + PIXELS)),
+        Seed(LABELS, ".labels"), Seed(LABELS, ".labels", gzip.compress),
+    ]
+
+
+def read_digits(path: Path) -> Any:
+    """Read images with their labels, of which one file is changed, as EMNIST's and as MNIST's."""
+    from minidl.data import emnist, mnist
+    from minidl.errors import MinidlError
+
+    root = path.parent / "digits"
+    root.mkdir(exist_ok=True)
+    files = {".images": ("images-idx3-ubyte", IMAGES), ".labels": ("labels-idx1-ubyte", LABELS)}
+    for ending, (kind, whole) in files.items():
+        for part in ("train", "emnist-letters-train"):
+            content = path.read_bytes() if ending == path.suffix else whole
+            (root / f"{part}-{kind}").write_bytes(content)
+    with suppress(MinidlError):
+        emnist(root, "letters")
+    return mnist(root)
+
+
 def picture(image: Image.Image, kind: str, **options: Any) -> bytes:
     """The bytes of a picture's file."""
     out = io.BytesIO()
@@ -390,6 +423,7 @@ READERS = {
     "network": Reader(network_seeds, read_network),
     "mat": Reader(matlab_seeds, read_matlab),
     "idx": Reader(idx_seeds, read_idx),
+    "digits": Reader(digit_seeds, read_digits),
     "image": Reader(image_seeds, read_image),
     "labels": Reader(label_seeds, read_labels),
     "stack": Reader(stack_seeds, read_stack),

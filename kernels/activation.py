@@ -5,59 +5,40 @@ The names, arguments and results are those of ``minidl.compute.reference.activat
 
 from __future__ import annotations
 
-from minidl.compute.arrays import Array, xp_of
+from typing import Any
+
+from minidl.compute.arrays import Array
+from minidl.compute.layout import channels_last
 from minidl.cuda.ladder import Ladder, Rung
+from minidl.cuda.prepare import FROM_NHWC, is_nhwc
 from minidl.cuda.source import folder, source_of
-from minidl.kernels.elementwise import (
-    alike,
-    as_written,
-    fits,
-    launch_naive,
-    launch_rows,
-    order_of,
-)
+from minidl.kernels.elementwise import by_number, by_rows, fits, order_of
 
 SOURCE = source_of(folder() / "activation.cu")
 
-
-def _rectify_naive(kernel: str, x: Array, slope: float) -> Array:
-    y = xp_of(x).empty(x.shape, x.dtype)
-    launch_naive(kernel, x=as_written(x), y=y, slope=float(slope), S=x.size)
-    return y
+_VALUE: dict[str, Any] = {"names": ("x",), "results": ("y",)}
+_ADJOINT: dict[str, Any] = {"names": ("grad", "x"), "results": ("grad_x",)}
 
 
-def _rectify(kernel: str, x: Array, slope: float) -> Array:
-    order = order_of(x)
-    assert order is not None
-    y = alike(x, order)
-    launch_rows(kernel, SOURCE, order, x=x, y=y, slope=float(slope), S=x.size)
-    return y
+def _adjoint(kernel: str, grad: Array, x: Array, **settings: Any) -> Array:
+    """Run a kernel on a gradient that is laid as x, or else is copied so."""
+    if order_of(grad, x) is None:
+        grad = channels_last(grad).transpose(FROM_NHWC)
+    return by_rows(kernel, grad, x, **settings)
 
 
-def _adjoint_naive(kernel: str, grad: Array, x: Array, slope: float) -> Array:
-    result = xp_of(x).empty(x.shape, x.dtype)
-    arrays = {"grad": as_written(grad), "x": as_written(x), "grad_x": result}
-    launch_naive(kernel, **arrays, slope=float(slope), S=x.size)
-    return result
-
-
-def _adjoint(kernel: str, grad: Array, x: Array, slope: float) -> Array:
-    order = order_of(x)
-    assert order is not None
-    result = alike(x, order)
-    arrays = {"grad": grad, "x": x, "grad_x": result}
-    launch_rows(kernel, SOURCE, order, **arrays, slope=float(slope), S=x.size)
-    return result
+def _fits(grad: Array, x: Array, slope: float) -> str:
+    return fits(x if x.ndim == 4 and is_nhwc(x) else grad, x)
 
 
 RECTIFY = Ladder("rectify", [
-    Rung("naive", _rectify_naive),
-    Rung("packs", _rectify, fits=fits, native=True),
+    Rung("naive", by_number, **_VALUE),
+    Rung("packs", by_rows, fits=fits, native=True, source=SOURCE, **_VALUE),
 ])
 
 RECTIFY_ADJOINT = Ladder("rectify_adjoint", [
-    Rung("naive", _adjoint_naive),
-    Rung("packs", _adjoint, fits=fits, native=True),
+    Rung("naive", by_number, **_ADJOINT),
+    Rung("packs", _adjoint, fits=_fits, native=True, source=SOURCE, **_ADJOINT),
 ])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl.compute.arrays import Array, is_array, to_device
 from minidl.compute.windows import windows_over
-from minidl.kernels import image_cases, pass_cases
+from minidl.kernels import image_cases, matmul_cases, pass_cases
 from minidl.kernels.case import Call, Case, Random, Shape, Size, channels_last
 
 
@@ -103,17 +103,31 @@ _CONV = [
 # --- Gram matrices ---
 
 
-def _gram(setting: str, n: int, i: int, j: int, p: int) -> list[Case]:
-    """A case for each of the three corners, its arrays shaped by the same letters."""
+def _gram(setting: str, n: int, i: int, j: int, p: int, last: bool = False) -> list[Case]:
+    """A case for each of the three corners, its arrays shaped by the same letters.
+
+    ``last``: the images lie channels last in memory.
+    """
     shapes = {"a": (n, i, p), "b": (n, j, p), "y": (n, i, j)}
+
+    def drawn(letter: str, rng: Random, dtype: Any) -> Array:
+        x = rng.standard_normal(shapes[letter]).astype(dtype)
+        if letter == "y" or not last:
+            return x
+        return np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
 
     def corner(first: str, second: str, result: str) -> Case:
         def make(rng: Random, dtype: Any) -> Call:
-            return tuple(rng.standard_normal(shapes[s]).astype(dtype) for s in (first, second)), {}
+            return tuple(drawn(letter, rng, dtype) for letter in (first, second)), {}
 
         return Case(f"gram_{result}", setting, make)
 
     return [corner("a", "b", "y"), corner("b", "y", "a"), corner("a", "y", "b")]
+
+
+def _one_image(rng: Random, dtype: Any) -> Call:
+    a = rng.standard_normal((2, 75, 40)).astype(dtype)
+    return (a, a), {}
 
 
 _GRAM = [
@@ -122,6 +136,9 @@ _GRAM = [
     _gram("more than a tile", 2, 17, 70, 33),
     _gram("several slices", 2, 5, 3, 700),
     _gram("slices and tiles", 1, 66, 19, 530),
+    _gram("channels last", 2, 17, 35, 90, last=True),
+    _gram("packs, channels last", 1, 32, 16, 200, last=True),
+    [Case("gram_y", "one image", _one_image)],
     _gram("no pixels", 2, 3, 4, 0),
     _gram("no images", 0, 3, 4, 5),
 ]
@@ -197,6 +214,7 @@ _NORM = [
 CASES: list[Case] = [
     *(case for family in (_CONV, _GRAM, _NORM) for cases in family for case in cases),
     *image_cases.CASES,
+    *matmul_cases.CASES,
     *pass_cases.CASES,
 ]
 
@@ -207,6 +225,7 @@ _EXAMPLES = {
         *_gram("example", 2, 48, 48, 1024),
         *_norm("example", (4, 16, 32, 32), (0, 2, 3)),
         *image_cases.EXAMPLES,
+        *matmul_cases.EXAMPLES,
         *pass_cases.EXAMPLES,
     )
 }

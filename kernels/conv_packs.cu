@@ -15,22 +15,15 @@
 // rung                     idea it adds                                            measured
 // v2_packs                 some pixels times some packs per thread, no barrier     not yet
 #include "axes.cuh"
-#include "packs.cuh"
+#include "tiles.cuh"
 #include "windows.cuh"
 
-// The packs of channels that a thread takes, at most, and its pixels: as many sums as there are registers for.
-constexpr int WIDEST = 2 + VECTOR / 64 * 2;
-constexpr int SUMS = 6 * WIDEST;  // packs
-constexpr int TALLEST = 6 + VECTOR / 32 * 3;
 constexpr int LONGEST = 256;      // steps of a sum, before it is added to the whole: long sums lose digits
 constexpr int DEEP = 64;          // channels from which, and steps after which, tiles take turns
 constexpr int DEEP_TILES = 1 + VECTOR / 32 * 3;
+constexpr int SMALL_MAP = 64;     // pixels of an image
 constexpr int FEW = 4;            // channels that do not fill a pack
-constexpr int FEW_PIXELS = 6;
-
-__host__ __device__ constexpr int pixels_of(int packs) {
-    return SUMS / packs < TALLEST ? SUMS / packs : TALLEST;
-}
+constexpr int ALONG_PIXELS = 3 + VECTOR / 64 * 3;
 
 // What corners y and x share: results (N, height, width, O) from a source (N, down.size, across.size, stored).
 struct Product {
@@ -42,6 +35,8 @@ struct Product {
     int N, C, stored, O, line, L, height, width;
 
     __device__ int pixels() const { return N * down.rows * across.rows; }
+    // Of a small map, one place of all images follows the other: what lies outside there does so for all of them.
+    __device__ int together() const { return down.rows * across.rows <= SMALL_MAP ? N : 1; }
 };
 
 // Where M pixels from `first` on read, and where they go.
@@ -52,17 +47,20 @@ struct Pixels {
 
     Pixels() = default;
     __device__ __forceinline__ Pixels(const Product& p, int first) {
-        int j = first % p.across.rows, i = first / p.across.rows % p.down.rows;
-        int image = first / p.across.rows / p.down.rows;
+        // In the order of some images, all places of them, and at each place the `together` images that share it.
+        const int together = p.together(), some = p.N / together;
+        int image = first % together, j = first / together % p.across.rows;
+        int i = first / together / p.across.rows % p.down.rows, others = first / together / p.across.rows / p.down.rows;
         UNROLLED for (int m = 0; m < M; m++) {
-            const bool inside = image < p.N;
-            n[m] = inside ? image * p.down.size : 0;
+            const bool inside = others < some;
+            n[m] = inside ? (others * together + image) * p.down.size : 0;
             h[m] = p.down.start + i * p.down.stride;
             v[m] = p.across.start + j * p.across.stride;
-            const int row = image * p.height + p.down.first_pixel + i * p.down.pixel_step;
+            const int row = (others * together + image) * p.height + p.down.first_pixel + i * p.down.pixel_step;
             to[m] = inside ? (row * p.width + p.across.first_pixel + j * p.across.pixel_step) * p.O : -1;
-            if (++j == p.across.rows) j = 0, i++;
-            if (i == p.down.rows) i = 0, image++;
+            if (++image == together) image = 0, j++;
+            if (j == p.across.rows) j = 0, i++;
+            if (i == p.down.rows) i = 0, others++;
         }
     }
 
@@ -90,15 +88,16 @@ COMPILED_ONCE void tile(const Product& p, int first, int o) {
     for (int k = 0; k < p.down.taps; k++)
         for (int l = 0; l < p.across.taps; l++) {
             const real* from[M];
-            UNROLLED for (int m = 0; m < M; m++) from[m] = pixels.at(p, m, k, l);
+            bool met = false;
+            UNROLLED for (int m = 0; m < M; m++) from[m] = pixels.at(p, m, k, l), met |= from[m] != p.zeros;
             const int tap_k = p.down.first_tap + k * p.down.tap_step;
             const int tap_l = p.across.first_tap + l * p.across.tap_step;
             const real* weight = p.w + (tap_k * p.L + tap_l) * p.C * p.line + o;
-            for (int c = 0; c < p.C; c++, weight += p.line) {
+            for (int c = 0; met && c < p.C; c++, weight += p.line) {
                 const Numbers<P> b = load_numbers<P>(weight);
                 UNROLLED for (int m = 0; m < M; m++) multiply_add(sum[m], from[m][c], b);
             }
-            steps += p.C;
+            steps += p.C;  // of a tap that no pixel meets, too: a pixel's sum must not depend on the others
             if (steps >= LONGEST) put_aside(sum, whole), steps = 0;
         }
     put_aside(sum, whole);
@@ -118,18 +117,22 @@ COMPILED_ONCE void deep_tiles(const Product& p, int first, int o) {
     const int tiles = min(DEEP_TILES, ceil_div(p.pixels() - first, M));
     Pixels<M> pixels[DEEP_TILES];
     const real* from[DEEP_TILES][M];
+    bool met[DEEP_TILES];
     __align__(64) real whole[DEEP_TILES * M * P];
     for (int i = 0; i < tiles; i++) pixels[i] = Pixels<M>(p, first + i * M);
     for (int e = 0; e < tiles * M * P; e += LANES) store_lanes(whole + e, all_lanes(0));
     for (int k = 0; k < p.down.taps; k++)
         for (int l = 0; l < p.across.taps; l++) {
-            for (int i = 0; i < tiles; i++)
-                for (int m = 0; m < M; m++) from[i][m] = pixels[i].at(p, m, k, l);
+            for (int i = 0; i < tiles; i++) {
+                met[i] = false;
+                for (int m = 0; m < M; m++) from[i][m] = pixels[i].at(p, m, k, l), met[i] |= from[i][m] != p.zeros;
+            }
             const int tap_k = p.down.first_tap + k * p.down.tap_step;
             const int tap_l = p.across.first_tap + l * p.across.tap_step;
             for (int c = 0; c < p.C; c += DEEP) {
                 const int steps = min(DEEP, p.C - c);
                 for (int i = 0; i < tiles; i++) {
+                    if (!met[i]) continue;
                     const real* weight = p.w + ((tap_k * p.L + tap_l) * p.C + c) * p.line + o;
                     const real* here[M];
                     Numbers<P> sum[M];
@@ -160,19 +163,19 @@ __device__ __forceinline__ void tiles(const Product& p, int t) {
     const int packs = p.line / LANES;
     const int wide = packs % WIDEST == 0 ? WIDEST : packs % 2 == 0 ? 2 : 1;
     const bool deep = p.C >= DEEP;
-    const int each = pixels_of(wide) * (deep ? DEEP_TILES : 1), down = ceil_div(p.pixels(), each);
+    const int each = rows_of(wide) * (deep ? DEEP_TILES : 1), down = ceil_div(p.pixels(), each);
     if (t >= down * (packs / wide)) return;
     const int first = t % down * each, o = t / down * wide * LANES;
     if constexpr (DEEP_TILES > 1)
         if (deep) {
-            if (wide == WIDEST) deep_tiles<pixels_of(WIDEST), WIDEST>(p, first, o);
-            else if (wide == 2) deep_tiles<pixels_of(2), 2>(p, first, o);
-            else deep_tiles<pixels_of(1), 1>(p, first, o);
+            if (wide == WIDEST) deep_tiles<rows_of(WIDEST), WIDEST>(p, first, o);
+            else if (wide == 2) deep_tiles<rows_of(2), 2>(p, first, o);
+            else deep_tiles<rows_of(1), 1>(p, first, o);
             return;
         }
-    if (wide == WIDEST) tile<pixels_of(WIDEST), WIDEST>(p, first, o);
-    else if (wide == 2) tile<pixels_of(2), 2>(p, first, o);
-    else tile<pixels_of(1), 1>(p, first, o);
+    if (wide == WIDEST) tile<rows_of(WIDEST), WIDEST>(p, first, o);
+    else if (wide == 2) tile<rows_of(2), 2>(p, first, o);
+    else tile<rows_of(1), 1>(p, first, o);
 }
 
 // Changes: a thread computes some pixels times some packs of channels, from registers, and waits for no other.
@@ -185,74 +188,104 @@ extern "C" __global__ void __launch_bounds__(256, 1) conv2d_y_v2_packs(
     tiles({x, w, zeros, y, down, across, N, C, stored, O, line, s.L, s.I, s.J}, blockIdx.x * blockDim.x + threadIdx.x);
 }
 
-// Changes: the pixels of one phase times some packs of channels, from registers; a launch for each phase.
-extern "C" __global__ void __launch_bounds__(256, 1) conv2d_x_v2_packs(
-    const real* __restrict__ w, const real* __restrict__ y, const real* __restrict__ zeros, real* __restrict__ x,
-    Windows windows, int N, int C, int O, int line, int phase_h, int phase_w) {
-    const Windows& s = windows;
-    const Axis down = axis_x(s.H, s.K, s.I, s.stride_h, s.padding_h, s.dilation_h, phase_h);
-    const Axis across = axis_x(s.W, s.L, s.J, s.stride_w, s.padding_w, s.dilation_w, phase_w);
-    tiles({y, w, zeros, x, down, across, N, O, O, C, line, s.L, s.H, s.W}, blockIdx.x * blockDim.x + threadIdx.x);
+// The phases whose pixels are under some tap, and the threads that each of them has.
+struct Phases {
+    int down, across, threads;
+};
+
+// The q-th phase along one axis: that of the pixels under tap q.
+__device__ __forceinline__ int phase_of(int q, int stride, int padding, int dilation) {
+    const int phase = (q * dilation - padding) % stride;
+    return phase < 0 ? phase + stride : phase;
 }
 
-// -------------------------------------------------------------------------------------- Few results a pixel
+// Corner x for the pixels of the phase that thread t belongs to.
+__device__ __forceinline__ Product phase_product(
+    const real* w, const real* y, const real* zeros, real* x, const Windows& s, int N, int C, int O, int line,
+    const Phases& phases, int t) {
+    const int phase = t / phases.threads, q_h = phase / phases.across, q_w = phase % phases.across;
+    const int phase_h = phase_of(q_h, s.stride_h, s.padding_h, s.dilation_h);
+    const int phase_w = phase_of(q_w, s.stride_w, s.padding_w, s.dilation_w);
+    const Axis down = axis_x(s.H, s.K, s.I, s.stride_h, s.padding_h, s.dilation_h, phase_h);
+    const Axis across = axis_x(s.W, s.L, s.J, s.stride_w, s.padding_w, s.dilation_w, phase_w);
+    return {y, w, zeros, x, down, across, N, O, O, C, line, s.L, s.H, s.W};
+}
+
+// Changes: the pixels of one phase times some packs of channels, from registers.
+extern "C" __global__ void __launch_bounds__(256, 1) conv2d_x_v2_packs(
+    const real* __restrict__ w, const real* __restrict__ y, const real* __restrict__ zeros, real* __restrict__ x,
+    Windows windows, Phases phases, int N, int C, int O, int line) {
+    const int t = blockIdx.x * blockDim.x + threadIdx.x;
+    if (t >= phases.down * phases.across * phases.threads) return;
+    tiles(phase_product(w, y, zeros, x, windows, N, C, O, line, phases, t), t % phases.threads);
+}
+
+// ---------------------------------------------------------------------------------------- Packs along the sum
 //
 // With fewer results than a pack has numbers (an image from features), packs lie along the sum instead: each sum is
-// kept as LANES parts, which are added in the end. Weights are (O, K, L, C).
+// kept as LANES parts, which are added in the end. So it is where corner x has many channels and few pixels: there
+// the weights, (K, L, C, O), are read as they lie, as to turn them would cost more than all else.
+
+// How far the weights of the next result lie, and those of the next tap.
+struct Steps {
+    int result, tap;
+};
 
 template <int O>
-COMPILED_ONCE void few(const Product& p, int first) {
-    const Pixels<FEW_PIXELS> pixels(p, first);
-    Lanes sum[FEW_PIXELS][O];
-    UNROLLED for (int m = 0; m < FEW_PIXELS; m++)
-        UNROLLED for (int o = 0; o < O; o++) sum[m][o] = all_lanes(0);
-    const int window = p.line * p.L * p.C;  // line: K here
+COMPILED_ONCE void along(const Product& p, const Steps& steps, int first, int o) {
+    const Pixels<ALONG_PIXELS> pixels(p, first);
+    Lanes sum[ALONG_PIXELS][O];
+    UNROLLED for (int m = 0; m < ALONG_PIXELS; m++)
+        UNROLLED for (int i = 0; i < O; i++) sum[m][i] = all_lanes(0);
     for (int k = 0; k < p.down.taps; k++)
         for (int l = 0; l < p.across.taps; l++) {
-            const real* from[FEW_PIXELS];
-            UNROLLED for (int m = 0; m < FEW_PIXELS; m++) from[m] = pixels.at(p, m, k, l);
+            const real* from[ALONG_PIXELS];
+            bool met = false;
+            UNROLLED for (int m = 0; m < ALONG_PIXELS; m++) from[m] = pixels.at(p, m, k, l), met |= from[m] != p.zeros;
             const int tap_k = p.down.first_tap + k * p.down.tap_step;
             const int tap_l = p.across.first_tap + l * p.across.tap_step;
-            const real* weight = p.w + (tap_k * p.L + tap_l) * p.C;
-            for (int c = 0; c < p.C; c += LANES) {
+            const real* weight = p.w + (tap_k * p.L + tap_l) * steps.tap + o * steps.result;
+            for (int c = 0; met && c < p.C; c += LANES) {
                 Lanes b[O];
-                UNROLLED for (int o = 0; o < O; o++) b[o] = load_lanes(weight + o * window + c);
-                UNROLLED for (int m = 0; m < FEW_PIXELS; m++) {
+                UNROLLED for (int i = 0; i < O; i++) b[i] = load_lanes(weight + i * steps.result + c);
+                UNROLLED for (int m = 0; m < ALONG_PIXELS; m++) {
                     const Lanes a = load_lanes(from[m] + c);
-                    UNROLLED for (int o = 0; o < O; o++) multiply_add(sum[m][o], a, b[o]);
+                    UNROLLED for (int i = 0; i < O; i++) multiply_add(sum[m][i], a, b[i]);
                 }
             }
         }
-    UNROLLED for (int m = 0; m < FEW_PIXELS; m++)
+    UNROLLED for (int m = 0; m < ALONG_PIXELS; m++)
         if (pixels.to[m] >= 0)
-            UNROLLED for (int o = 0; o < O; o++) p.result[pixels.to[m] + o] = total(sum[m][o]);
+            UNROLLED for (int i = 0; i < O; i++) p.result[pixels.to[m] + o + i] = total(sum[m][i]);
 }
 
-__device__ __forceinline__ void few_tiles(const Product& p, int t) {
-    const int first = t * FEW_PIXELS;
-    if (first >= p.pixels()) return;
-    if (p.O == 1) few<1>(p, first);
-    else if (p.O == 2) few<2>(p, first);
-    else if (p.O == 3) few<3>(p, first);
-    else few<4>(p, first);
+// The t-th tile of some pixels and some results, pixels first.
+__device__ __forceinline__ void along_tiles(const Product& p, const Steps& steps, int t) {
+    const int down = ceil_div(p.pixels(), ALONG_PIXELS);  // none, if a phase has no pixel
+    if (t >= down * ceil_div(p.O, FEW)) return;
+    const int first = t % down * ALONG_PIXELS, o = t / down * FEW, left = p.O - o;
+    if (left == 1) along<1>(p, steps, first, o);
+    else if (left == 2) along<2>(p, steps, first, o);
+    else if (left == 3) along<3>(p, steps, first, o);
+    else along<4>(p, steps, first, o);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) conv2d_y_packs_few(
+extern "C" __global__ void __launch_bounds__(256, 1) conv2d_y_packs_along(
     const real* __restrict__ x, const real* __restrict__ w, const real* __restrict__ zeros, real* __restrict__ y,
     Windows windows, int N, int C, int O) {
     const Windows& s = windows;
     const Axis down = axis_y(s.I, s.K, s.H, s.stride_h, s.padding_h, s.dilation_h);
     const Axis across = axis_y(s.J, s.L, s.W, s.stride_w, s.padding_w, s.dilation_w);
-    few_tiles({x, w, zeros, y, down, across, N, C, C, O, s.K, s.L, s.I, s.J}, blockIdx.x * blockDim.x + threadIdx.x);
+    const Product p = {x, w, zeros, y, down, across, N, C, C, O, 0, s.L, s.I, s.J};
+    along_tiles(p, {s.K * s.L * C, C}, blockIdx.x * blockDim.x + threadIdx.x);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) conv2d_x_packs_few(
+extern "C" __global__ void __launch_bounds__(256, 1) conv2d_x_packs_along(
     const real* __restrict__ w, const real* __restrict__ y, const real* __restrict__ zeros, real* __restrict__ x,
-    Windows windows, int N, int C, int O, int phase_h, int phase_w) {
-    const Windows& s = windows;
-    const Axis down = axis_x(s.H, s.K, s.I, s.stride_h, s.padding_h, s.dilation_h, phase_h);
-    const Axis across = axis_x(s.W, s.L, s.J, s.stride_w, s.padding_w, s.dilation_w, phase_w);
-    few_tiles({y, w, zeros, x, down, across, N, O, O, C, s.K, s.L, s.H, s.W}, blockIdx.x * blockDim.x + threadIdx.x);
+    Windows windows, Phases phases, int N, int C, int O) {
+    const int t = blockIdx.x * blockDim.x + threadIdx.x;
+    if (t >= phases.down * phases.across * phases.threads) return;
+    along_tiles(phase_product(w, y, zeros, x, windows, N, C, O, 0, phases, t), {O, C * O}, t % phases.threads);
 }
 
 // ------------------------------------------------------------------------------------------------ Corner w
@@ -316,7 +349,7 @@ COMPILED_ONCE void sum_tap(const Sums& g, const Windows& s, int k, int l, int fi
 template <int PACKS>
 __device__ __forceinline__ void sum_some(const Sums& g, const Windows& s, int k, int l, int first, int last, int one,
                                          int many) {
-    constexpr int M = pixels_of(PACKS), TURNS = SUMS / PACKS / 3 < 4 ? 2 : 4;
+    constexpr int M = rows_of(PACKS), TURNS = SUMS / PACKS / 3 < 4 ? 2 : 4;
     if (one + M <= g.ones) return sum_tap<M, PACKS, 1>(g, s, k, l, first, last, one, many);
     for (; one + 3 <= g.ones; one += 3) sum_tap<3, PACKS, TURNS / 2>(g, s, k, l, first, last, one, many);
     for (; one < g.ones; one++) sum_tap<1, PACKS, TURNS>(g, s, k, l, first, last, one, many);
@@ -328,10 +361,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) conv2d_w_v2_packs(
     int manys, int one_line, int many_line, int turned, int first, int last) {
     const Windows& s = windows;
     const int packs = manys / LANES, wide = packs % WIDEST == 0 ? WIDEST : packs % 2 == 0 ? 2 : 1;
-    const int across = packs / wide, down = ceil_div(ones, pixels_of(wide));
+    const int across = packs / wide, down = ceil_div(ones, rows_of(wide));
     const int t = blockIdx.x * blockDim.x + threadIdx.x, tap = t / across / down;
     if (tap >= s.K * s.L) return;
-    const int from = t / across % down * pixels_of(wide), to = t % across * wide * LANES;
+    const int from = t / across % down * rows_of(wide), to = t % across * wide * LANES;
     const Sums sums = {one, many, w, ones, manys, one_line, many_line, turned != 0};
     if (wide == WIDEST) sum_some<WIDEST>(sums, s, tap / s.L, tap % s.L, first, last, from, to);
     else if (wide == 2) sum_some<2>(sums, s, tap / s.L, tap % s.L, first, last, from, to);

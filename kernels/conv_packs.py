@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from itertools import product
-from math import prod
-from typing import Any
+from math import gcd, prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.layout import channels_last
 from minidl.compute.windows import Pair, Windows
 from minidl.cuda.launch import lanes_of, launch, launch_each, numbers_of, runs_natively
-from minidl.cuda.prepare import FROM_NHWC, TO_NHWC, ceil_div, empty
+from minidl.cuda.prepare import FROM_NHWC, ceil_div, empty
 from minidl.cuda.source import constants, folder, source_of
 
 SOURCE = source_of(folder() / "conv_packs.cu")
-FEW, FEW_PIXELS = constants(SOURCE)["FEW"], constants(SOURCE)["FEW_PIXELS"]
-"""Channels of a result for which packs lie along the sum, and pixels that a thread takes then."""
+FEW = constants(SOURCE)["FEW"]
+"""Channels of a result for which packs lie along the sum, and those that a thread takes then."""
+
+SMALL_MAP, LONG = constants(SOURCE)["SMALL_MAP"], 1024
+"""Pixels of an image, at most, and numbers of a sum, at least, for which they do so, too."""
 
 BLOCK = 4
 """Tiles that a thread of the CPU takes at a time."""
@@ -40,6 +43,14 @@ def fits(a: Array, b: Array, windows: Windows, groups: int = 1) -> str:
     return "packs do not know groups" if groups > 1 else ""
 
 
+class Phases(NamedTuple):
+    """The phases of corner x whose pixels are under some tap, and the threads of each."""
+
+    down: int
+    across: int
+    threads: int
+
+
 # Launching.
 
 
@@ -50,14 +61,15 @@ def corner_y(kernel: str, x: Array, w: Array, windows: Windows, groups: int = 1)
     if not x.size or not w.size or not y.size:
         y[...] = 0
         return y.transpose(FROM_NHWC)
-    lanes, image, run = numbers["LANES"], x.transpose(TO_NHWC), c
+    lanes, image, run = numbers["LANES"], channels_last(x), c
     if c < lanes and windows.dilation[1] == 1:
         run = c * windows.kernel[1]
         image, windows = _rows(image, windows)
     sizes = {"windows": windows, "N": n, "C": run, "O": o, "zeros": _zeros(xp, run, x.dtype)}
     if o <= FEW and c % lanes == 0:
         weights = xp.ascontiguousarray(w.transpose(0, 2, 3, 1))
-        _launch_few("conv2d_y_packs_few", y.size // o, x=image, w=weights, y=y, **sizes)
+        tiles = _along(y.size // o, o, numbers)
+        _launch("conv2d_y_packs_along", tiles, x=image, w=weights, y=y, **sizes)
         return y.transpose(FROM_NHWC)
     weights, line = _padded(xp, w.transpose(2, 3, 1, 0), lanes)
     tiles = _tiles(y.size // o, line, numbers, run)
@@ -72,21 +84,22 @@ def corner_x(kernel: str, w: Array, y: Array, windows: Windows, groups: int = 1)
     if not w.size or not y.size or not x.size:
         x[...] = 0
         return x.transpose(FROM_NHWC)
-    few = c <= FEW and o % numbers["LANES"] == 0
-    weights, line = (w.transpose(1, 2, 3, 0), 0) if few else turn(w)
-    sizes = {"windows": windows, "N": n, "C": c, "O": o, "zeros": _zeros(xp, o, y.dtype)}
-    arrays = {"w": xp.ascontiguousarray(weights), "y": y.transpose(TO_NHWC), "x": x}
-    rows, columns = _phases(windows, 0), _phases(windows, 1)
-    if len(rows) * len(columns) < prod(map(min, windows.image, windows.stride)):
+    many = prod(windows.image) <= SMALL_MAP and o * prod(windows.kernel) >= LONG
+    along = (c <= FEW or many) and o % numbers["LANES"] == 0
+    weights, line = (w.transpose(2, 3, 1, 0), 0) if along else turn(w)
+    steps = [s // gcd(s, d) for s, d in zip(windows.stride, windows.dilation, strict=True)]
+    down, across = map(min, steps, windows.kernel)
+    if (down, across) != windows.stride:
         x[...] = 0  # some pixels are under no tap
-    for phase_h, phase_w in product(rows, columns):
-        sides = zip(windows.image, windows.stride, (phase_h, phase_w), strict=True)
-        pixels = n * prod(ceil_div(size - phase, stride) for size, stride, phase in sides)
-        sizes |= {"phase_h": phase_h, "phase_w": phase_w}
-        if few:
-            _launch_few("conv2d_x_packs_few", pixels, **arrays, **sizes)
-        else:
-            _launch(kernel, _tiles(pixels, line, numbers, o), line=line, **arrays, **sizes)
+    pixels = n * prod(map(ceil_div, windows.image, windows.stride))  # of a phase, at most
+    arrays = {"w": xp.ascontiguousarray(weights), "y": channels_last(y), "x": x}
+    sizes = {"windows": windows, "N": n, "C": c, "O": o, "zeros": _zeros(xp, o, y.dtype)}
+    threads = _along(pixels, c, numbers) if along else _tiles(pixels, line, numbers, o)
+    sizes["phases"] = Phases(down, across, threads)
+    if along:
+        _launch("conv2d_x_packs_along", down * across * threads, **arrays, **sizes)
+    else:
+        _launch(kernel, down * across * threads, line=line, **arrays, **sizes)
     return x.transpose(FROM_NHWC)
 
 
@@ -96,7 +109,7 @@ def corner_w(kernel: str, x: Array, y: Array, windows: Windows, groups: int = 1)
     if not x.size or not y.size:
         return xp.zeros((o, c, *windows.kernel), x.dtype)
     lanes, (k, l), rows = numbers["LANES"], windows.kernel, n * windows.output[0]
-    image, outputs, ones, turned = x.transpose(TO_NHWC), y.transpose(TO_NHWC), c, o <= FEW < c
+    image, outputs, ones, turned = channels_last(x), channels_last(y), c, o <= FEW < c
     if c < lanes and windows.dilation[1] == 1 and not turned:
         ones = c * l
         image, windows = _rows(image, windows)
@@ -116,16 +129,6 @@ def corner_w(kernel: str, x: Array, y: Array, windows: Windows, groups: int = 1)
     return w[..., :o].reshape(k, l, c, o).transpose(3, 2, 0, 1)
 
 
-def _phases(windows: Windows, axis: int) -> list[int]:
-    """The phases (pixel mod stride) along an axis whose pixels are under some tap."""
-    stride, padding = windows.stride[axis], windows.padding[axis]
-    if stride == 1:
-        return [0]
-    taps = {tap * windows.dilation[axis] % stride for tap in range(windows.kernel[axis])}
-    steps = range(min(windows.image[axis], stride))
-    return [phase for phase in steps if (phase + padding) % stride in taps]
-
-
 def widest_of(packs: int, numbers: Mapping[str, int]) -> int:
     """The packs that a thread takes, of all there are."""
     widest = numbers["WIDEST"]
@@ -142,8 +145,9 @@ def _tiles(pixels: int, line: int, numbers: Mapping[str, int], summed: int = 0) 
     return ceil_div(pixels, each) * (packs // wide)
 
 
-def _launch_few(kernel: str, pixels: int, **arguments: Any) -> None:
-    _launch(kernel, ceil_div(pixels, FEW_PIXELS), **arguments)
+def _along(pixels: int, results: int, numbers: Mapping[str, int]) -> int:
+    """The threads that share pixels and results, where packs lie along the sum."""
+    return ceil_div(pixels, numbers["ALONG_PIXELS"]) * ceil_div(results, FEW)
 
 
 def _launch(kernel: str, tiles: int, **arguments: Any) -> None:

@@ -14,10 +14,10 @@
 //     corner a   rows i   columns p   sum over j   a = y  b
 //     corner b   rows j   columns p   sum over i   b = y^T a
 //
-// so v2 and what follows it are written once, for any of them: a corner says where its matrices lie.
+// so v3 and what follows it are written once, for any of them: a corner says where its matrices lie.
 //
 // Corner y has few results and a long sum: 64 channels of 256 x 256 pixels are 4096 results, which 16 blocks
-// compute while the rest of the GPU has nothing to do. So v3 cuts the sum into slices, one block each, and
+// compute while the rest of the GPU has nothing to do. So v4 cuts the sum into slices, one block each, and
 // gram_y_add_slices adds their partial results in order. No rung uses atomics: all results are the same on
 // each run.
 //
@@ -27,10 +27,10 @@
 //
 // rung               idea it adds                                                 measured
 // v1_naive           the formula, one thread per output                           not yet
-// v2_shared_tile     16 x 16 outputs share what they load                         not yet
-// v3_slices          corner y: the sum is cut into slices, one block each         not yet
-// v4_register_tile   corner y: 4 x 4 outputs per thread, kept in registers        not yet
-// v3_register_tile   corners a and b: the same; their sums are short              not yet
+// v3_shared_tile     16 x 16 outputs share what they load                         not yet
+// v4_slices          corner y: the sum is cut into slices, one block each         not yet
+// v5_register_tile   corner y: 4 x 4 outputs per thread, kept in registers        not yet
+// v4_register_tile   corners a and b: the same; their sums are short              not yet
 #include "minidl.cuh"
 
 constexpr int DEPTH = 16;  // steps of the sum that a block loads at a time
@@ -143,7 +143,7 @@ struct Tile {
     }
 };
 
-// ------------------------------------------------------------------------------------- v2: a shared tile
+// ------------------------------------------------------------------------------------- v3: a shared tile
 
 // Each element that a block loads is used by 16 threads. Lines are 18 long: a warp that writes along the sum,
 // 16 steps of two outer indices, meets each bank (18 step + outer) mod 32 once.
@@ -178,7 +178,7 @@ __device__ inline void read_each(real (&to)[EACH], const real* from) {
 }
 
 // A thread computes 4 x 4 results: per step it reads 4 + 4 numbers, each 4 together, for 16 products, where
-// in v2 it reads 2 for one. Lines are 68 long: packs stay aligned, and a warp that writes along the sum meets
+// in v3 it reads 2 for one. Lines are 68 long: packs stay aligned, and a warp that writes along the sum meets
 // a bank (4 step + outer) mod 32 at most twice.
 template <class Product>
 __device__ void register_tile(const Product& product) {
@@ -223,27 +223,27 @@ extern "C" __global__ void __launch_bounds__(256) gram_y_v1_naive(
 }
 
 // Changes: a block of 16 x 16 threads shares a tile of a and one of b in shared memory.
-extern "C" __global__ void __launch_bounds__(256) gram_y_v2_shared_tile(
+extern "C" __global__ void __launch_bounds__(256) gram_y_v3_shared_tile(
     const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ y,
     int N, int I, int J, int P) {
     shared_tile(corner_y(a, b, y, N, I, J, P, 1, P));
 }
 
 // Changes: the sum over the pixels is cut into slices, one block each.
-extern "C" __global__ void __launch_bounds__(256) gram_y_v3_slices(
+extern "C" __global__ void __launch_bounds__(256) gram_y_v4_slices(
     const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ partial,
     int N, int I, int J, int P, int slices, int slice) {
     shared_tile(corner_y(a, b, partial, N, I, J, P, slices, slice));
 }
 
 // Changes: a thread computes 4 x 4 results, and uses each element that it reads four times.
-extern "C" __global__ void __launch_bounds__(256) gram_y_v4_register_tile(
+extern "C" __global__ void __launch_bounds__(256) gram_y_v5_register_tile(
     const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ partial,
     int N, int I, int J, int P, int slices, int slice) {
     register_tile(corner_y(a, b, partial, N, I, J, P, slices, slice));
 }
 
-// The second half of v3 and v4: y[n, i, j] = sum over s of partial[s, n, i, j], in order. size = N * I * J.
+// The second half of v4 and v5: y[n, i, j] = sum over s of partial[s, n, i, j], in order. size = N * I * J.
 extern "C" __global__ void __launch_bounds__(256) gram_y_add_slices(
     const real* __restrict__ partial, real* __restrict__ y, int slices, int size) {
     const int index = blockIdx.x * blockDim.x + threadIdx.x;
@@ -267,14 +267,14 @@ extern "C" __global__ void __launch_bounds__(256) gram_a_v1_naive(
 }
 
 // Changes: a block of 16 x 16 threads shares a tile of y and one of b in shared memory.
-extern "C" __global__ void __launch_bounds__(256) gram_a_v2_shared_tile(
+extern "C" __global__ void __launch_bounds__(256) gram_a_v3_shared_tile(
     const real* __restrict__ b, const real* __restrict__ y, real* __restrict__ a,
     int N, int I, int J, int P) {
     shared_tile(corner_a(b, y, a, N, I, J, P));
 }
 
 // Changes: a thread computes 4 x 4 results, and uses each element that it reads four times.
-extern "C" __global__ void __launch_bounds__(256, 2) gram_a_v3_register_tile(
+extern "C" __global__ void __launch_bounds__(256, 2) gram_a_v4_register_tile(
     const real* __restrict__ b, const real* __restrict__ y, real* __restrict__ a,
     int N, int I, int J, int P) {
     register_tile(corner_a(b, y, a, N, I, J, P));
@@ -294,14 +294,14 @@ extern "C" __global__ void __launch_bounds__(256) gram_b_v1_naive(
 }
 
 // Changes: a block of 16 x 16 threads shares a tile of y and one of a in shared memory.
-extern "C" __global__ void __launch_bounds__(256) gram_b_v2_shared_tile(
+extern "C" __global__ void __launch_bounds__(256) gram_b_v3_shared_tile(
     const real* __restrict__ a, const real* __restrict__ y, real* __restrict__ b,
     int N, int I, int J, int P) {
     shared_tile(corner_b(a, y, b, N, I, J, P));
 }
 
 // Changes: a thread computes 4 x 4 results, and uses each element that it reads four times.
-extern "C" __global__ void __launch_bounds__(256) gram_b_v3_register_tile(
+extern "C" __global__ void __launch_bounds__(256) gram_b_v4_register_tile(
     const real* __restrict__ a, const real* __restrict__ y, real* __restrict__ b,
     int N, int I, int J, int P) {
     register_tile(corner_b(a, y, b, N, I, J, P));

@@ -9,7 +9,7 @@ from __future__ import annotations
 from minidl.compute.arrays import Array, xp_of
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import launch_each, runs_natively
-from minidl.cuda.prepare import WARP, ceil_div
+from minidl.cuda.prepare import WARP, ceil_div, empty
 from minidl.cuda.source import constants, folder, source_of
 from minidl.kernels.packs import SHARE, launch_packs, shares
 
@@ -73,8 +73,8 @@ def _compare(kernel: str, image: Array, y: Array, index: Array, each: int = 1) -
 
 
 def _sample_in_packs(kernel: str, image: Array, weight: Array, index: Array) -> Array:
-    xp, (n, c, pixels), points = xp_of(image), image.shape, index.shape[1]
-    y = xp.empty((n, points, c), image.dtype)
+    (n, c, pixels), points = image.shape, index.shape[1]
+    y = empty(xp_of(image), (n, points, c), image.dtype)
     if not index.size or not pixels:
         y[...] = 0
     elif y.size:
@@ -89,7 +89,7 @@ def _sample_in_packs(kernel: str, image: Array, weight: Array, index: Array) -> 
 
 def _gather_in_packs(kernel: str, weight: Array, y: Array, index: Array, pixels: int) -> Array:
     n, c, _ = y.shape
-    image = xp_of(y).empty((n, pixels, c), y.dtype)
+    image = empty(xp_of(y), (n, pixels, c), y.dtype)
     if not index.size:
         image[...] = 0
     elif image.size:
@@ -104,7 +104,7 @@ def _gather_in_packs(kernel: str, weight: Array, y: Array, index: Array, pixels:
 def _compare_in_packs(kernel: str, image: Array, y: Array, index: Array) -> Array:
     n, points, taps = index.shape
     c, pixels = image.shape[1:]
-    weight = xp_of(y).empty(index.shape, y.dtype)
+    weight = empty(xp_of(y), index.shape, y.dtype)
     if not c:
         weight[...] = 0
     elif weight.size:

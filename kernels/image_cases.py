@@ -16,7 +16,7 @@ from minidl.kernels.case import Call, Case, Random, Shape, Size, channels_last
 
 def _pool(
     setting: str, shape: Shape, kernel: Size, draw: str = "normal", last: bool = False,
-    op: str = "max_pool2d_index", **geometry: Any,
+    op: str = "max_pool2d", **geometry: Any,
 ) -> Case:
     """A case of finding where maxima are; with another ``op``, of picking or putting there."""
     windows = windows_over("cases", (shape[2], shape[3]), kernel, **geometry)
@@ -24,9 +24,9 @@ def _pool(
     def make(rng: Random, dtype: Any) -> Call:
         x = _drawn(rng, shape, draw).astype(dtype)
         x = channels_last(x) if last else x
-        if op == "max_pool2d_index":
+        if op == "max_pool2d":
             return (x,), {"windows": windows}
-        index = reference.max_pool2d_index(x, windows)
+        _, index = reference.max_pool2d(x, windows)
         return _moved(rng, x, channels_last(index) if last else index, op)
 
     return Case(op, setting, make)

@@ -16,16 +16,19 @@ from minidl.kernels.bias import ADD_BIAS, CHANNEL_SUMS
 from minidl.kernels.conv import CONV2D_W, CONV2D_X, CONV2D_Y
 from minidl.kernels.gram import GRAM_A, GRAM_B, GRAM_Y
 from minidl.kernels.grid_sample import GRID_SAMPLE_IMAGE, GRID_SAMPLE_WEIGHT, GRID_SAMPLE_Y
+from minidl.kernels.matmul import MATMUL_W, MATMUL_X, MATMUL_Y
 from minidl.kernels.norm import NORMALIZE, NORMALIZE_ADJOINT
 from minidl.kernels.optimizer import ADAM, MOMENTUM
-from minidl.kernels.pool import MAX_POOL2D_INDEX, PICK_WINDOWS, PUT_WINDOWS
+from minidl.kernels.pool import MAX_POOL2D, PICK_WINDOWS, PUT_WINDOWS
 from minidl.kernels.resample import RESAMPLE
+from minidl.kernels.softmax import SOFTMAX, SOFTMAX_ADJOINT
 
 LADDERS: dict[str, Ladder] = {
     ladder.op: ladder for ladder in (
-        CONV2D_Y, CONV2D_X, CONV2D_W, GRAM_Y, GRAM_A, GRAM_B, GRID_SAMPLE_Y, GRID_SAMPLE_IMAGE,
-        GRID_SAMPLE_WEIGHT, NORMALIZE, NORMALIZE_ADJOINT, MAX_POOL2D_INDEX, PICK_WINDOWS,
-        PUT_WINDOWS, RESAMPLE, RECTIFY, RECTIFY_ADJOINT, ADD_BIAS, CHANNEL_SUMS, ADAM, MOMENTUM,
+        MATMUL_Y, MATMUL_X, MATMUL_W, CONV2D_Y, CONV2D_X, CONV2D_W, GRAM_Y, GRAM_A, GRAM_B,
+        GRID_SAMPLE_Y, GRID_SAMPLE_IMAGE, GRID_SAMPLE_WEIGHT, NORMALIZE, NORMALIZE_ADJOINT,
+        MAX_POOL2D, PICK_WINDOWS, PUT_WINDOWS, RESAMPLE, RECTIFY, RECTIFY_ADJOINT, ADD_BIAS,
+        CHANNEL_SUMS, ADAM, MOMENTUM, SOFTMAX, SOFTMAX_ADJOINT,
     )
 }
 """The ladder of each op, by the op's name in ``minidl.compute.reference``."""

@@ -29,8 +29,13 @@ def compute(
     ladder = _LADDERS.get(function)
     if ladder is None or native.why_not():
         return None
-    floats = {a.dtype for a in arrays if a.dtype.kind == "f"}
-    if len(floats) != 1 or not floats <= REALS.keys():
+    real = None
+    for array in arrays:
+        if array.dtype.kind == "f" and (real is None or array.dtype != real):  # None is float64
+            if real is not None or array.dtype not in REALS:
+                return None
+            real = array.dtype
+    if real is None:
         return None
     token = EXECUTOR.set(native.run)
     try:

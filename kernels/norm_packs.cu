@@ -19,8 +19,6 @@
 #include "affine.cuh"
 #include "parts.cuh"
 
-// Packs of columns that a thread takes side by side: four natively, as many lines of the cache; one on a GPU.
-constexpr int WIDEST = 1 + (VECTOR / 32 + 1) / 2 * 3;
 constexpr int CHUNK = 32;  // rows of columns that are read twice while they are in the cache
 
 struct Cut {
@@ -51,24 +49,6 @@ template <int PACKS>
 struct Pairs {
     Lanes one[PACKS], two[PACKS];
 };
-
-__device__ __forceinline__ Lanes product(const Lanes& a, const Lanes& b) {
-    Lanes both = all_lanes(0);
-    multiply_add(both, a, b);
-    return both;
-}
-
-// A pack whose numbers are value(0), value(1), ...
-template <class Value>
-__device__ __forceinline__ Lanes lanes_of(Value value) {
-    Lanes a;
-#ifdef MINIDL_NATIVE
-    for (int e = 0; e < LANES; e++) a[e] = value(e);
-#else
-    UNROLLED for (int e = 0; e < LANES; e++) a.v[e] = value(e);
-#endif
-    return a;
-}
 
 // ---------------------------------------------------------------------------------------------------- Columns
 
@@ -159,7 +139,7 @@ COMPILED_ONCE Pairs<PACKS> column_sums(const Columns& c, const Pairs<PACKS>& kno
             sum.one[i] = add(sum.one[i], g);
             multiply_add(sum.two[i], g, subtract(get<WHOLE>(c.x + at, part, c.end_x), known.one[i]));
         }
-    UNROLLED for (int i = 0; i < PACKS; i++) sum.two[i] = product(sum.two[i], known.two[i]);
+    UNROLLED for (int i = 0; i < PACKS; i++) sum.two[i] = multiply(sum.two[i], known.two[i]);
     return sum;
 }
 
@@ -237,7 +217,7 @@ COMPILED_ONCE Pair row_sums(const Row& row, const real* grad, const real* x, con
                             real inverse) {
     Sum shift, stretch;
     along(row, [&](int i, int slot) {
-        const Lanes g = weight ? product(load_lanes(grad + i), load_lanes(weight + i)) : load_lanes(grad + i);
+        const Lanes g = weight ? multiply(load_lanes(grad + i), load_lanes(weight + i)) : load_lanes(grad + i);
         shift.slots[slot] = add(shift.slots[slot], g);
         multiply_add(stretch.slots[slot], g, subtract(load_lanes(x + i), all_lanes(mean)));
     }, [&](int i) {
@@ -356,7 +336,7 @@ struct NormalizedColumns {
             statistics<PACKS, WHOLE>(slope, v, f.inverse, s.n, j);
         }
         UNROLLED for (int i = 0; i < PACKS; i++) {
-            slope[i] = product(slope[i], get<WHOLE>(f.weight + j + i * LANES, part, f.weight + line));
+            slope[i] = multiply(slope[i], get<WHOLE>(f.weight + j + i * LANES, part, f.weight + line));
             bias[i] = get<WHOLE>(f.bias + j + i * LANES, part, f.bias + line);
         }
         for (int r = 0; r < s.rows; r++)
@@ -491,7 +471,7 @@ struct GradientOfColumns {
             sum = column_sums<PACKS, WHOLE>(c, known, j);
             keep<PACKS, WHOLE>(sums, v, s, j, sum);
             UNROLLED for (int i = 0; i < PACKS; i++)
-                sum.one[i] = product(sum.one[i], slope[i]), sum.two[i] = product(sum.two[i], slope[i]);
+                sum.one[i] = multiply(sum.one[i], slope[i]), sum.two[i] = multiply(sum.two[i], slope[i]);
         } else {
             statistics<PACKS, WHOLE>(sum.one, v, sums, s.n, j);
             statistics<PACKS, WHOLE>(sum.two, v, sums + v.statistics(), s.n, j);
@@ -500,9 +480,9 @@ struct GradientOfColumns {
         Lanes tilt[PACKS], level[PACKS];
         UNROLLED for (int i = 0; i < PACKS; i++) {
             const Lanes share = scale(known.two[i], real(-1) / v.values());
-            slope[i] = product(slope[i], known.two[i]);
-            level[i] = product(sum.one[i], share);
-            tilt[i] = product(product(sum.two[i], share), known.two[i]);
+            slope[i] = multiply(slope[i], known.two[i]);
+            level[i] = multiply(sum.one[i], share);
+            tilt[i] = multiply(multiply(sum.two[i], share), known.two[i]);
         }
         real* to = grad_x + s.place + j;
         for (int r = 0; r < s.rows; r++)

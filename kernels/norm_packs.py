@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from minidl.compute.arrays import Array, xp_of
 from minidl.cuda.launch import numbers_of, runs_natively
-from minidl.cuda.prepare import ceil_div
+from minidl.cuda.prepare import ceil_div, empty
 from minidl.cuda.source import folder, source_of
-from minidl.kernels.packs import SHARE, launch_packs
+from minidl.kernels.packs import SHARE, in_order, launch_packs
 
 SOURCE = source_of(folder() / "norm_packs.cu")
 
@@ -207,7 +207,8 @@ def normalize(
         return xp.empty(x.shape, dtype), nothing, nothing.copy()
     plan = plan_of(x, weight, axes)
     assert plan is not None
-    y, mean, inverse = (xp.empty(size, dtype) for size in (plan.shape, plan.kept, plan.kept))
+    y = empty(xp, plan.shape, dtype)
+    mean, inverse = (xp.empty(plan.kept, dtype) for _ in "mi")
     x = x.transpose(plan.order)
     found = {"mean": mean, "inverse": inverse, "cut": plan.cut, "eps": eps}
     if not plan.single:
@@ -226,13 +227,13 @@ def normalize_adjoint(
     """Turn the gradient of y into that of x, as ``minidl.kernels`` does, by packs."""
     xp = xp_of(grad)
     if grad.size == 0:
-        empty = xp.empty(grad.shape, grad.dtype)
-        return (empty, xp.zeros_like(weight), xp.zeros_like(weight)) if scaled else empty
+        nothing = xp.empty(grad.shape, grad.dtype)
+        return (nothing, xp.zeros_like(weight), xp.zeros_like(weight)) if scaled else nothing
     plan = plan_of(x, weight, axes)
     assert plan is not None
-    grad_x, order = xp.empty(plan.shape, x.dtype), plan.order
+    grad_x, order = empty(xp, plan.shape, x.dtype), plan.order
     known = {
-        "grad": grad.transpose(order), "x": x.transpose(order), "mean": mean.transpose(order),
+        "grad": in_order(grad, order), "x": in_order(x, order), "mean": mean.transpose(order),
         "inverse": inverse.transpose(order), "weight": _laid(weight, plan), "cut": plan.cut,
         "turns": plan.turns,
     }

@@ -12,58 +12,27 @@ from minidl.compute.arrays import Array
 from minidl.compute.reference.optimizer import AdamRates, MomentumRates
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.source import folder, source_of
-from minidl.kernels.elementwise import (
-    alike,
-    as_written,
-    fits,
-    launch_naive,
-    launch_rows,
-    order_of,
-)
+from minidl.kernels.elementwise import by_number, by_rows, fits
 
 SOURCE = source_of(folder() / "optimizer.cu")
-
-Names = tuple[str, ...]
-
-
-def _naive(kernel: str, *arrays: Array, rates: Any, names: Names, in_place: bool = False) -> Any:
-    """Run a kernel on arrays in the order of their axes, then write back if it was in place."""
-    given = dict(zip(names, map(as_written, arrays), strict=True))
-    old = {name: array for name, array in zip(names, arrays, strict=True) if name != "grad"}
-    order = tuple(range(arrays[0].ndim))
-    new = {f"new_{name}": alike(array, order) for name, array in old.items()}
-    launch_naive(kernel, **given, **new, rates=rates, S=arrays[0].size)
-    if not in_place:
-        return tuple(new.values())
-    for array, result in zip(old.values(), new.values(), strict=True):
-        array[...] = result
-    return tuple(old.values())
-
-
-def _rows(kernel: str, *arrays: Array, rates: Any, names: Names, in_place: bool = False) -> Any:
-    order = order_of(*arrays)
-    assert order is not None
-    given = dict(zip(names, arrays, strict=True))
-    new = {f"new_{name}": array if in_place else alike(array, order)
-           for name, array in given.items() if name != "grad"}
-    launch_rows(kernel, SOURCE, order, **given, **new, rates=rates, S=arrays[0].size)
-    return tuple(new.values())
-
 
 def _fits(*arrays: Array, **_: Any) -> str:
     return "kernels do not know AMSGrad" if len(arrays) > 4 else fits(*arrays)
 
 
-_ADAM, _MOMENTUM = ("p", "grad", "m", "v"), ("p", "grad", "v")
+_ADAM: dict[str, Any] = {
+    "names": ("p", "grad", "m", "v"), "results": ("new_p", "new_m", "new_v"),
+}
+_MOMENTUM: dict[str, Any] = {"names": ("p", "grad", "v"), "results": ("new_p", "new_v")}
 
 ADAM = Ladder("adam", [
-    Rung("naive", _naive, names=_ADAM),
-    Rung("packs", _rows, fits=_fits, native=True, names=_ADAM),
+    Rung("naive", by_number, **_ADAM),
+    Rung("packs", by_rows, fits=_fits, native=True, source=SOURCE, **_ADAM),
 ])
 
 MOMENTUM = Ladder("momentum", [
-    Rung("naive", _naive, names=_MOMENTUM),
-    Rung("packs", _rows, fits=fits, native=True, names=_MOMENTUM),
+    Rung("naive", by_number, **_MOMENTUM),
+    Rung("packs", by_rows, fits=fits, native=True, source=SOURCE, **_MOMENTUM),
 ])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.compute.arrays import Array
+from minidl.compute.layout import channels_last
 from minidl.cuda.launch import lanes_of, launch, runs_natively
-from minidl.cuda.prepare import ceil_div
+from minidl.cuda.prepare import TO_NHWC, ceil_div
 from minidl.cuda.source import Source
 
 SHARE = 1 << 14
@@ -17,6 +18,11 @@ BLOCK = 64
 
 MANY = 16
 """The most packs side by side that a thread of the CPU takes."""
+
+
+def in_order(x: Array, order: tuple[int, ...]) -> Array:
+    """The array with its axes in an order of memory: a copy, quickly made, if it lies otherwise."""
+    return channels_last(x) if order == TO_NHWC else x.transpose(order)
 
 
 def shares(source: Source, run: int, array: Array) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Cases of passes over memory: rectifiers, biases, the steps of optimisers."""
+"""Cases of passes over memory: rectifiers, biases, softmax, the steps of optimisers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.compute import reference
 from minidl.compute.arrays import Array
 from minidl.compute.reference.optimizer import AdamRates, MomentumRates
 from minidl.kernels.case import Call, Case, Random, Shape, channels_last
@@ -59,6 +60,36 @@ _BIAS = [
 ]
 
 
+def _softmax(
+    setting: str, shape: Shape, axis: int, last: bool = False, logarithmic: bool = False
+) -> list[Case]:
+    settings: dict[str, Any] = {"axis": axis, "logarithmic": logarithmic}
+
+    def forward(rng: Random, dtype: Any) -> Call:
+        return (5 * _drawn(shape, dtype, rng, last),), settings
+
+    def adjoint(rng: Random, dtype: Any) -> Call:
+        (x,), _ = forward(rng, dtype)
+        return (_drawn(shape, dtype, rng, last), reference.softmax(x, **settings)), settings
+
+    return [Case("softmax", setting, forward), Case("softmax_adjoint", setting, adjoint)]
+
+
+_SOFTMAX = [
+    _softmax("few classes, channels last", (2, 3, 5, 7), 1, last=True),
+    _softmax("logarithm, few classes, channels last", (2, 2, 9, 11), 1, True, True),
+    _softmax("channels first", (2, 3, 5, 7), 1, logarithmic=True),
+    _softmax("channels first, packs", (2, 3, 4, 24), 1),
+    _softmax("many classes, channels last", (2, 21, 3, 5), 1, True, True),
+    _softmax("long rows", (3, 75), -1),
+    _softmax("long rows in packs, logarithm", (5, 64), 1, logarithmic=True),
+    _softmax("the first axis", (7, 4, 3), 0),
+    _softmax("one class", (4, 1, 3, 2), 1, logarithmic=True),
+    _softmax("several threads", (2, 3, 75, 70), 1, True),
+    _softmax("no images", (0, 3, 4, 5), 1),
+]
+
+
 def _step(
     op: str, setting: str, shape: Shape, rates: AdamRates | MomentumRates, last: bool = False
 ) -> Case:
@@ -82,11 +113,12 @@ _STEPS = [
     _step("momentum", "several threads", (71, 130), MomentumRates(0.1, 0.9, 1, 0.1, 0, 1)),
 ]
 
-CASES = [*(case for cases in (*_RECTIFY, *_BIAS) for case in cases), *_STEPS]
+CASES = [*(case for cases in (*_RECTIFY, *_BIAS, *_SOFTMAX) for case in cases), *_STEPS]
 
 EXAMPLES = [
     *_rectify("example", (2, 16, 32, 32), last=True),
     *_bias("example", (2, 16, 32, 32)),
+    *_softmax("example", (2, 11, 32, 32), 1, last=True, logarithmic=True),
     _step("adam", "example", (256, 128), AdamRates(0, 0.1, 0.99, 0.01, 1, 0.02, 1.5, 1e-8)),
     _step("momentum", "example", (256, 128), MomentumRates(0, 0.9, 1, 0.1, 0, 1)),
 ]

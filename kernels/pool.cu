@@ -1,6 +1,6 @@
-// Max-pooling, taken apart: where the largest pixel is, and moving values to and from there.
+// Max-pooling: the largest pixels and where they are, and moving values to and from there.
 //
-//     index[n, c, i, j]   h * W + w of the largest pixel under window (i, j)
+//     max                 y[n, c, i, j] = the largest pixel under window (i, j); index[n, c, i, j] = h * W + w, its place
 //     pick                y[n, c, i, j] = x[n, c, index[n, c, i, j]]
 //     put                 x[n, c, p]    = sum of y[n, c, i, j] over the windows whose index is p
 //
@@ -20,9 +20,9 @@
 // rungs, what is put to one place is added in the order of the windows.
 //
 // rung                        idea it adds                                             measured
-// index v1_naive              the formula, one thread per window                       not yet
-// index v3_either_layout      channels last arrays are read where they lie             not yet
-// index v4_unrolled           2 x 2 and 3 x 3: all taps are read before one is used    not yet
+// max v1_naive                the formula, one thread per window                       not yet
+// max v3_either_layout        channels last arrays are read where they lie             not yet
+// max v4_unrolled             2 x 2 and 3 x 3: all taps are read before one is used    not yet
 // pick v1_naive               the formula, one thread per window                       not yet
 // pick v3_either_layout       channels last arrays are read where they lie             not yet
 // pick v4_four                four pixels per thread are on their way at once          not yet
@@ -42,10 +42,10 @@ __device__ inline Output output_at(int t, const Windows& windows, int S) {
     return {t % S, t / S % windows.J, t / S / windows.J % windows.I, t / S / windows.J / windows.I};
 }
 
-// ---------------------------------------------------------------------------------------- max_pool2d_index
+// ---------------------------------------------------------------------------------------------- max_pool2d
 
-extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v1_naive(
-    const real* __restrict__ x, int64* __restrict__ index, Windows windows, int N, int C) {
+extern "C" __global__ void __launch_bounds__(256) max_pool2d_v1_naive(
+    const real* __restrict__ x, real* __restrict__ y, int64* __restrict__ index, Windows windows, int N, int C) {
     const Windows& s = windows;
     const int t = blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= N * C * s.I * s.J) return;
@@ -63,12 +63,12 @@ extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v1_naive(
                 place = h * s.W + v;
             }
         }
-    index[t] = place;
+    y[t] = best, index[t] = place;
 }
 
 // Changes: S channels lie side by side, and neighbouring threads take neighbouring channels.
-extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v3_either_layout(
-    const real* __restrict__ x, int64* __restrict__ index, Windows windows, int B, int S) {
+extern "C" __global__ void __launch_bounds__(256) max_pool2d_v3_either_layout(
+    const real* __restrict__ x, real* __restrict__ y, int64* __restrict__ index, Windows windows, int B, int S) {
     const Windows& s = windows;
     const int t = blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= B * s.I * s.J * S) return;
@@ -86,11 +86,11 @@ extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v3_either_lay
                 place = h * s.W + v;
             }
         }
-    index[t] = place;
+    y[t] = best, index[t] = place;
 }
 
 template <int K, int L>
-__device__ int search(const real* x, const Windows& s, const Output& o, int S) {
+__device__ int search(const real* x, real& best, const Windows& s, const Output& o, int S) {
     const int top = o.i * s.stride_h - s.padding_h, left = o.j * s.stride_w - s.padding_w;
     real pixels[K][L];
     bool inside[K][L];
@@ -102,8 +102,8 @@ __device__ int search(const real* x, const Windows& s, const Output& o, int S) {
             inside[k][l] = h >= 0 && h < s.H && v >= 0 && v < s.W;
             pixels[k][l] = inside[k][l] ? x[((o.b * s.H + h) * s.W + v) * S + o.s] : real(0);
         }
-    real best = 0;
     int place = -1;
+    best = 0;
 #pragma unroll
     for (int k = 0; k < K; k++)
 #pragma unroll
@@ -117,12 +117,12 @@ __device__ int search(const real* x, const Windows& s, const Output& o, int S) {
 
 // Changes: the window's size is known to the compiler, so that the reads of all its taps are on their way
 // before the first comparison waits for one. Windows of 2 x 2 or 3 x 3.
-extern "C" __global__ void __launch_bounds__(256) max_pool2d_index_v4_unrolled(
-    const real* __restrict__ x, int64* __restrict__ index, Windows windows, int B, int S) {
+extern "C" __global__ void __launch_bounds__(256) max_pool2d_v4_unrolled(
+    const real* __restrict__ x, real* __restrict__ y, int64* __restrict__ index, Windows windows, int B, int S) {
     const int t = blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= B * windows.I * windows.J * S) return;
     const Output o = output_at(t, windows, S);
-    index[t] = windows.K == 2 ? search<2, 2>(x, windows, o, S) : search<3, 3>(x, windows, o, S);
+    index[t] = windows.K == 2 ? search<2, 2>(x, y[t], windows, o, S) : search<3, 3>(x, y[t], windows, o, S);
 }
 
 // ------------------------------------------------------------------------------------------- pick_windows

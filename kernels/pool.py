@@ -1,4 +1,4 @@
-"""Launches pool.cu: where the maximum of each window is, and moving values to and from there.
+"""Launches pool.cu: the maximum of each window and where it is, moving values to and from there.
 
 The names, arguments and results are those of ``minidl.compute.reference.pool``. From the second
 rung on, which is that of pool_packs.cu, channels last images are read, and results left, as they
@@ -14,9 +14,9 @@ from minidl.compute.arrays import Array, xp_of
 from minidl.compute.windows import Windows
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import launch_each, runs_natively
-from minidl.cuda.prepare import WARP, ceil_div, is_nhwc
+from minidl.cuda.prepare import TO_NHWC, WARP, ceil_div, empty, is_nhwc
 from minidl.cuda.source import constants, folder, source_of
-from minidl.kernels.packs import SHARE, launch_packs, shares
+from minidl.kernels.packs import SHARE, in_order, launch_packs, shares
 
 SOURCE = source_of(folder() / "pool.cu")
 EACH, CHUNK = constants(SOURCE)["EACH"], constants(SOURCE)["CHUNK"]
@@ -29,13 +29,13 @@ PACKS = source_of(folder() / "pool_packs.cu")
 
 def _memory(x: Array, last: bool) -> Array:
     """The array in the order of its memory, as pool.cu describes it."""
-    return x.transpose(0, 2, 3, 1) if last else x
+    return in_order(x, TO_NHWC) if last else x
 
 
 def _empty(xp: Any, shape: tuple[int, ...], dtype: Any, last: bool) -> Array:
     """New memory for an array of this shape, in the order of the memory."""
     n, c, h, w = shape
-    return xp.empty((n, h, w, c) if last else shape, dtype)
+    return empty(xp, (n, h, w, c) if last else shape, dtype)
 
 
 def _logical(x: Array, last: bool) -> Array:
@@ -48,7 +48,7 @@ def _planes(shape: tuple[int, ...], last: bool) -> dict[str, int]:
     return {"B": n, "S": c} if last else {"B": n * c, "S": 1}
 
 
-# Where the maximum is.
+# The maximum, and where it is.
 
 
 def _unrolled(x: Array, windows: Windows) -> str:
@@ -56,38 +56,44 @@ def _unrolled(x: Array, windows: Windows) -> str:
     return "" if fits else "only windows of 2 x 2 and 3 x 3 are unrolled"
 
 
-def _find_naive(kernel: str, x: Array, windows: Windows) -> Array:
-    n, c = x.shape[:2]
-    index = xp_of(x).full((n, c, *windows.output), -1, "int64")
+def _find_naive(kernel: str, x: Array, windows: Windows) -> tuple[Array, Array]:
+    xp, shape = xp_of(x), (*x.shape[:2], *windows.output)
+    y, index = xp.zeros(shape, x.dtype), xp.full(shape, -1, "int64")
     if x.size and index.size:
-        launch_each(kernel, index.size, x=x, index=index, windows=windows, N=n, C=c)
-    return index
+        arrays = {"x": x, "y": y, "index": index}
+        launch_each(kernel, index.size, **arrays, windows=windows, N=shape[0], C=shape[1])
+    return y, index
 
 
-def _find(kernel: str, x: Array, windows: Windows) -> Array:
+def _found(x: Array, windows: Windows, last: bool) -> tuple[Array, Array]:
+    """Memory for the largest pixels and their places; filled if there is nothing but padding."""
+    shape = (*x.shape[:2], *windows.output)
+    y, index = (_empty(xp_of(x), shape, dtype, last) for dtype in (x.dtype, "int64"))
+    if not x.size:
+        y[...], index[...] = 0, -1
+    return y, index
+
+
+def _find(kernel: str, x: Array, windows: Windows) -> tuple[Array, Array]:
     last = is_nhwc(x)
-    index = _empty(xp_of(x), (*x.shape[:2], *windows.output), "int64", last)
-    if not x.size:  # nothing but padding
-        index[...] = -1
-    elif index.size:
-        arrays = {"x": _memory(x, last), "index": index}
+    y, index = _found(x, windows, last)
+    if x.size and index.size:
+        arrays = {"x": _memory(x, last), "y": y, "index": index}
         launch_each(kernel, index.size, **arrays, windows=windows, **_planes(x.shape, last))
-    return _logical(index, last)
+    return _logical(y, last), _logical(index, last)
 
 
-def _find_in_packs(kernel: str, x: Array, windows: Windows) -> Array:
+def _find_in_packs(kernel: str, x: Array, windows: Windows) -> tuple[Array, Array]:
     last = is_nhwc(x)
-    index = _empty(xp_of(x), (*x.shape[:2], *windows.output), "int64", last)
-    if not x.size:  # nothing but padding
-        index[...] = -1
-    elif index.size:
+    y, index = _found(x, windows, last)
+    if x.size and index.size:
         sizes = _planes(x.shape, last)
         many, parts = shares(PACKS, sizes["S"], x)
         threads = sizes["B"] * windows.output[0] * parts
-        arrays = {"x": _memory(x, last), "index": index}
+        arrays = {"x": _memory(x, last), "y": y, "index": index}
         launch_packs(kernel, threads, index.size // threads, index, **arrays, windows=windows,
                      **sizes, many=many)
-    return _logical(index, last)
+    return _logical(y, last), _logical(index, last)
 
 
 # Picking.
@@ -179,7 +185,7 @@ def _counts(output: tuple[int, ...], image: tuple[int, ...]) -> dict[str, int]:
 
 # The ladders.
 
-MAX_POOL2D_INDEX = Ladder("max_pool2d_index", [
+MAX_POOL2D = Ladder("max_pool2d", [
     Rung("naive", _find_naive),
     Rung("packs", _find_in_packs, native=True),
     Rung("either_layout", _find),
@@ -200,9 +206,9 @@ PUT_WINDOWS = Ladder("put_windows", [
 ])
 
 
-def max_pool2d_index(x: Array, windows: Windows) -> Array:
-    """Find the largest pixel under each window: (N, C, H, W) -> (N, C, I, J) of int64."""
-    return MAX_POOL2D_INDEX.climb(x, windows=windows)
+def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
+    """Find the largest pixel of each window and its place: (N, C, H, W) -> (N, C, I, J) twice."""
+    return MAX_POOL2D.climb(x, windows=windows)
 
 
 def pick_windows(x: Array, index: Array) -> Array:

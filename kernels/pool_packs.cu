@@ -3,13 +3,13 @@
 // The functions of pool.cu, in its letters and layouts: B planes, in each of which S channels lie side by side. A
 // thread takes a pack of them (or what is left), finds a place once for all of it, and never meets another thread:
 //
-//     index   a thread walks along a row of windows, and compares the taps of each that lie inside of the image
+//     max     a thread walks along a row of windows, and compares the taps of each that lie inside of the image
 //     pick    a thread walks along `each` windows
 //     put     a thread owns its channels of an image: it fills them with zeros, then adds what leads there in the
 //             order of the windows. So nobody searches, as where a thread owns pixels.
 //
 // rung                     idea it adds                                                  measured
-// index v2_packs           a thread takes a pack of channels along a row of windows      not yet
+// max v2_packs             a thread takes a pack of channels along a row of windows      not yet
 // pick v2_packs            a thread takes a pack of channels of several windows          not yet
 // put v2_packs             a thread owns a pack of channels, and puts them in order      not yet
 #include "parts.cuh"
@@ -38,9 +38,10 @@ struct Largest {
         place = wins ? here - Wholes{} : place;
     }
 
-    __device__ __forceinline__ void store(int64* to, const Part& part) const {
-        if (part.whole) *reinterpret_cast<Places*>(to) = __builtin_convertvector(place, Places);
-        else for (int e = 0; e < part.count; e++) to[e] = place[e];
+    __device__ __forceinline__ void store(real* to, int64* at, const Part& part) const {
+        store_part(to, best, part, to);
+        if (part.whole) *reinterpret_cast<Places*>(at) = __builtin_convertvector(place, Places);
+        else for (int e = 0; e < part.count; e++) at[e] = place[e];
     }
 #else
     __device__ __forceinline__ Largest(const Lanes& pixels, int here) : best(pixels) {
@@ -52,9 +53,10 @@ struct Largest {
             if (!(pixels.v[e] <= best.v[e]) && best.v[e] == best.v[e]) best.v[e] = pixels.v[e], place.v[e] = here;
     }
 
-    __device__ __forceinline__ void store(int64* to, const Part& part) const {
+    __device__ __forceinline__ void store(real* to, int64* at, const Part& part) const {
+        store_part(to, best, part, to);
         UNROLLED for (int e = 0; e < LANES; e++)
-            if (e < part.count) to[e] = place.v[e];
+            if (e < part.count) at[e] = place.v[e];
     }
 #endif
 };
@@ -70,22 +72,25 @@ struct Inside {
 };
 
 // Changes: a thread walks along a row of windows, with packs of channels.
-extern "C" __global__ void __launch_bounds__(256, 4) max_pool2d_index_v2_packs(
-    const real* __restrict__ x, int64* __restrict__ index, Windows windows, int B, int S, int many) {
+extern "C" __global__ void __launch_bounds__(256, 3) max_pool2d_v2_packs(
+    const real* __restrict__ x, real* __restrict__ y, int64* __restrict__ index, Windows windows, int B, int S,
+    int many) {
     const Windows& s = windows;
     const int shares = ceil_div(S, many * LANES), t = blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= B * s.I * shares) return;
     const Share share(t % shares, S, many);
     const int i = t / shares % s.I, b = t / shares / s.I;
     const real *image = x + b * s.H * s.W * S, *end = x + B * s.H * s.W * S;
-    int64* to = index + (b * s.I + i) * s.J * S;
+    const int row = (b * s.I + i) * s.J * S;
+    real* to = y + row;
+    int64* place = index + row;
     const int top = i * s.stride_h - s.padding_h;
     const Inside k(top, s.K, s.dilation_h, s.H);
-    for (int j = 0; j < s.J; j++, to += S) {
+    for (int j = 0; j < s.J; j++, to += S, place += S) {
         const int left = j * s.stride_w - s.padding_w;
         const Inside l(left, s.L, s.dilation_w, s.W);
         if (k.low >= k.high || l.low >= l.high) {  // nothing but padding
-            for (int c = share.first; c < share.last; c++) to[c] = -1;
+            for (int c = share.first; c < share.last; c++) to[c] = 0, place[c] = -1;
             continue;
         }
         const int corner = (top + k.low * s.dilation_h) * s.W + left + l.low * s.dilation_w;
@@ -97,7 +102,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) max_pool2d_index_v2_packs(
                     const int here = (top + m * s.dilation_h) * s.W + left + n * s.dilation_w;
                     largest.compare(load_part(image + here * S + c, part, end), here);
                 }
-            largest.store(to + c, part);
+            largest.store(to + c, place + c, part);
         }
     }
 }

@@ -17,7 +17,7 @@ from minidl.compute.taps import Taps
 from minidl.cuda.gpu import FREE_SHARED
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import lanes_of, launch, launch_each
-from minidl.cuda.prepare import ceil_div, is_nhwc
+from minidl.cuda.prepare import ceil_div, empty, is_nhwc
 from minidl.cuda.source import constants, folder, source_of
 from minidl.kernels.packs import launch_packs, shares
 
@@ -142,8 +142,9 @@ def _at_once(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
 
 
 def _in_packs(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
-    n, c, h, w = x.shape
-    i, j, last = down.count, across.count, is_nhwc(x)
+    (n, c, h, w), i, j = x.shape, down.count, across.count
+    # Single pixels lie either way: what is made of them is for convolutions, channels last.
+    last = is_nhwc(x) or (h == w == 1 and x.flags.c_contiguous)
     planes, pixel = (n, c) if last else (n * c, 1)
     y = x.transpose(0, 2, 3, 1) if last else x
     # Rows first, all of whose numbers lie together as channels do: where that fills packs, which
@@ -162,7 +163,7 @@ def _mix_pixels(
     """Mix both axes, (B, H, W, S) -> (B, I, J, S), where S numbers are a pixel."""
     planes, h, w, run = shape
     i, j = down.count, across.count
-    y = xp_of(x).empty((planes, i, j, run), x.dtype)
+    y = empty(xp_of(x), (planes, i, j, run), x.dtype)
     if y.size:
         many, parts = shares(PACKS, run, x)
         arrays = {"x": x, "y": y}

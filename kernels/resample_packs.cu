@@ -21,39 +21,41 @@ struct Table {
     const real* weight;
 };
 
-// The taps of one pixel along an axis, of which there are COUNT, or any number (0).
-template <int COUNT>
+// The taps of one pixel along an axis.
 struct Taps {
     const int* index;
     const real* weight;
-    int counted;
+    int count;
 
     __device__ __forceinline__ Taps(const Table& table, int i)
         : index(table.index + table.starts[i]), weight(table.weight + table.starts[i]),
-          counted(table.starts[i + 1] - table.starts[i]) {}
-    __device__ __forceinline__ int count() const { return COUNT ? COUNT : counted; }
+          count(table.starts[i + 1] - table.starts[i]) {}
 };
 
-// Mixes a pack of a pixel's channels; `row` numbers are a row of the image.
-template <int DOWN, int ACROSS>
-__device__ __forceinline__ Lanes mix(const Taps<DOWN>& down, const Taps<ACROSS>& across, const real* image, int row,
-                                     int S, const Part& part, const real* end) {
-    Lanes sum = all_lanes(0);
-    UNROLLED for (int t = 0; t < down.count(); t++) {
+// Mixes some packs of a pixel's channels; `row` numbers are a row of the image.
+template <class Packs>
+__device__ __forceinline__ void mix(Packs packs, const Taps& down, const Taps& across, const real* image, int row,
+                                    int S, const Part& part, const real* end, real* to, const real* to_end) {
+    Lanes sum[Packs::packs];
+    UNROLLED for (int i = 0; i < Packs::packs; i++) sum[i] = all_lanes(0);
+    for (int t = 0; t < down.count; t++) {
         const real* from = image + down.index[t] * row;
-        Lanes mixed = all_lanes(0);
-        UNROLLED for (int s = 0; s < across.count(); s++)
-            multiply_add(mixed, across.weight[s], load_part(from + across.index[s] * S, part, end));
-        multiply_add(sum, down.weight[t], mixed);
+        Lanes mixed[Packs::packs];
+        UNROLLED for (int i = 0; i < Packs::packs; i++) mixed[i] = all_lanes(0);
+        for (int s = 0; s < across.count; s++)
+            UNROLLED for (int i = 0; i < Packs::packs; i++)
+                multiply_add(mixed[i], across.weight[s],
+                             packs.get(from + across.index[s] * S + i * LANES, part, end));
+        UNROLLED for (int i = 0; i < Packs::packs; i++) multiply_add(sum[i], down.weight[t], mixed[i]);
     }
-    return sum;
+    UNROLLED for (int i = 0; i < Packs::packs; i++) packs.put(to + i * LANES, sum[i], part, to_end);
 }
 
 // Pixels j to `last` - 1 of a row, where pixels are single numbers.
-__device__ __forceinline__ void mix_row(const Taps<0>& down, const Table& across, const real* image, int W, real* to,
+__device__ __forceinline__ void mix_row(const Taps& down, const Table& across, const real* image, int W, real* to,
                                         int first, int last) {
     for (int j = first; j < last; j++) to[j] = 0;
-    for (int t = 0; t < down.count(); t++) {
+    for (int t = 0; t < down.count; t++) {
         const real* from = image + down.index[t] * W;
         int s = across.starts[first];
         for (int j = first; j < last; j++) {
@@ -80,11 +82,11 @@ extern "C" __global__ void __launch_bounds__(256, 4) resample_v2_packs(
     const Table table_across = {starts_across, index_across, weight_across};
     const real *image = x + b * H * W * S, *end = x + B * H * W * S;
     real *to = y + (b * I + i) * J * S, *to_end = to + J * S;
-    const Taps<0> down(table_down, i);
-    const bool one_row = shares == 1 && down.counted == 1 && down.weight[0] == 1;
+    const Taps down(table_down, i);
+    const bool one_row = shares == 1 && down.count == 1 && down.weight[0] == 1;
     const int shortest = S == 1 ? LANES : 1;  // run that is worth the trouble
     for (int j = 0, next; j < J; j = next) {
-        const Taps<0> across(table_across, j);
+        const Taps across(table_across, j);
         if (one_row && runs_across[j] >= shortest) {
             next = j + runs_across[j];
             const real* from = image + (down.index[0] * W + across.index[0]) * S;
@@ -94,14 +96,10 @@ extern "C" __global__ void __launch_bounds__(256, 4) resample_v2_packs(
             mix_row(down, table_across, image, W, to, j, next);
         } else {
             next = j + 1;
-            for (int c = share.first; c < share.last; c += LANES) {
-                const Part part(S, c);
-                const Lanes mixed =
-                    down.counted == 2 && across.counted == 2
-                        ? mix(Taps<2>(table_down, i), Taps<2>(table_across, j), image + c, W * S, S, part, end)
-                        : mix(down, across, image + c, W * S, S, part, end);
-                store_part(to + j * S + c, mixed, part, shares == 1 ? to_end : to);
-            }
+            each_width(share.first, share.last, S, [&](auto packs, int c) {
+                mix(packs, down, across, image + c, W * S, S, Part(S, c), end, to + j * S + c,
+                    shares == 1 ? to_end : to);
+            });
         }
     }
 }

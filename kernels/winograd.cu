@@ -24,17 +24,15 @@
 //
 // rung                     idea it adds                                            measured
 // v3_winograd              16 products in the place of 36                          not yet
-#include "packs.cuh"
+#include "tiles.cuh"
 #include "windows.cuh"
 
 constexpr int POINTS = 16;                // of a transformed tile
-constexpr int WIDEST = 2 + VECTOR / 64 * 2;  // packs of outputs that a thread takes at most
-constexpr int SUMS = 6 * WIDEST;          // packs in registers at a time
-constexpr int TALLEST = 12;               // tiles of a thread: one or two lots of those in registers
+constexpr int TILES = 12;                 // of a thread: one or two lots of those in registers
 constexpr int DEEP = 4;                   // packs of channels that a thread transforms at a time
-constexpr int WALK = 2 * TALLEST;         // tiles that a thread of corner w transforms at a time
+constexpr int WALK = 2 * TILES;           // tiles that a thread of corner w transforms at a time
 
-__host__ __device__ constexpr int lot_of(int packs) { return SUMS / packs < TALLEST ? SUMS / packs : TALLEST; }
+__host__ __device__ constexpr int lot_of(int packs) { return SUMS / packs < TILES ? SUMS / packs : TILES; }
 
 // The largest divisor of a power of two that is not larger than `most`.
 __host__ __device__ constexpr int divisor_of(int power, int most) {
@@ -124,7 +122,7 @@ __device__ __forceinline__ void store_tile(const real* sum, real* y, const Windo
     Lanes rows[2][4];
     UNROLLED for (int b = 0; b < 4; b++) {
         Lanes m[4];
-        UNROLLED for (int a = 0; a < 4; a++) m[a] = load_lanes(sum + (a * 4 + b) * TALLEST * P);
+        UNROLLED for (int a = 0; a < 4; a++) m[a] = load_lanes(sum + (a * 4 + b) * TILES * P);
         rows[0][b] = add(add(m[0], m[1]), m[2]), rows[1][b] = subtract(subtract(m[1], m[2]), m[3]);
     }
     UNROLLED for (int a = 0; a < 2; a++) {
@@ -137,25 +135,25 @@ __device__ __forceinline__ void store_tile(const real* sum, real* y, const Windo
     }
 }
 
-// TALLEST tiles from `first` on, and PACKS packs of outputs.
+// TILES tiles from `first` on, and PACKS packs of outputs.
 template <int PACKS>
 COMPILED_ONCE void results(const Tiles& g, const Windows& s, const real* u, real* y, int first, int o, int O) {
     constexpr int P = PACKS * LANES, M = lot_of(PACKS);
-    __align__(64) real v[POINTS * TALLEST * DEEP * LANES];  // [q, tile, c]
-    __align__(64) real sum[POINTS * TALLEST * P];           // [q, tile, o]
+    __align__(64) real v[POINTS * TILES * DEEP * LANES];  // [q, tile, c]
+    __align__(64) real sum[POINTS * TILES * P];           // [q, tile, o]
     ROLLED for (int c = 0; c < g.C; c += DEEP * LANES) {
         const int channels = min(DEEP * LANES, g.C - c);
-        ROLLED for (int t = 0; t < TALLEST; t++)
+        ROLLED for (int t = 0; t < TILES; t++)
             ROLLED for (int d = 0; d < channels; d += LANES)
-                load_tile(g, s, first + t, c + d, v + t * DEEP * LANES + d, TALLEST * DEEP * LANES);
+                load_tile(g, s, first + t, c + d, v + t * DEEP * LANES + d, TILES * DEEP * LANES);
         ROLLED for (int q = 0; q < POINTS; q++) {
             const real* weights = u + ((q * (O / P) + o / P) * g.C + c) * P;
-            ROLLED for (int t = 0; t < TALLEST; t += M)
-                multiply<M, PACKS>(v + (q * TALLEST + t) * DEEP * LANES, channels, weights,
-                                   sum + (q * TALLEST + t) * P, c == 0);
+            ROLLED for (int t = 0; t < TILES; t += M)
+                multiply<M, PACKS>(v + (q * TILES + t) * DEEP * LANES, channels, weights,
+                                   sum + (q * TILES + t) * P, c == 0);
         }
     }
-    ROLLED for (int t = 0; t < TALLEST && first + t < g.count(); t++) {
+    ROLLED for (int t = 0; t < TILES && first + t < g.count(); t++) {
         const int j = (first + t) % g.across * 2, i = (first + t) / g.across % g.down * 2;
         const int n = (first + t) / g.across / g.down;
         real* to = y + ((n * s.I + i) * s.J + j) * O + o;
@@ -167,9 +165,9 @@ COMPILED_ONCE void results(const Tiles& g, const Windows& s, const real* u, real
 __device__ __forceinline__ void winograd(const real* x, const real* u, real* y, const Windows& s, int N, int C, int O,
                                          int wide) {
     const Tiles g(x, s, N, C);
-    const int t = blockIdx.x * blockDim.x + threadIdx.x, down = ceil_div(g.count(), TALLEST);
+    const int t = blockIdx.x * blockDim.x + threadIdx.x, down = ceil_div(g.count(), TILES);
     if (t >= down * (O / (wide * LANES))) return;
-    const int first = t % down * TALLEST, o = t / down * wide * LANES;
+    const int first = t % down * TILES, o = t / down * wide * LANES;
     if (wide == WIDEST) results<WIDEST>(g, s, u, y, first, o, O);
     else if (wide == 2) results<2>(g, s, u, y, first, o, O);
     else results<1>(g, s, u, y, first, o, O);

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.layout import channels_last
 from minidl.compute.windows import Pair, Windows
 from minidl.cuda.launch import lanes_of, launch, launch_each, numbers_of, runs_natively
-from minidl.cuda.prepare import FROM_NHWC, TO_NHWC, ceil_div, empty
+from minidl.cuda.prepare import FROM_NHWC, ceil_div, empty
 from minidl.cuda.source import constants, folder, source_of
 from minidl.kernels.conv_packs import turn, widest_of
 
@@ -66,7 +67,7 @@ def corner_y(kernel: str, x: Array, w: Array, windows: Windows, groups: int = 1)
     if y.size:
         stored = xp.ascontiguousarray(w.transpose(2, 3, 1, 0))
         u, sizes = _weights(stored, c, o), {"windows": windows, "N": n, "C": c, "O": o}
-        _launch(kernel, n, windows.output, o, x=x.transpose(TO_NHWC), u=u, y=y, **sizes)
+        _launch(kernel, n, windows.output, o, x=channels_last(x), u=u, y=y, **sizes)
     return y.transpose(FROM_NHWC)
 
 
@@ -80,7 +81,7 @@ def corner_x(kernel: str, w: Array, y: Array, windows: Windows, groups: int = 1)
             windows, image=windows.output, output=Pair(*windows.image), padding=padding
         )
         sizes = {"windows": back, "N": n, "C": c, "O": o}
-        _launch(kernel, n, windows.image, c, u=u, y=y.transpose(TO_NHWC), x=x, **sizes)
+        _launch(kernel, n, windows.image, c, u=u, y=channels_last(y), x=x, **sizes)
     return x.transpose(FROM_NHWC)
 
 
@@ -96,7 +97,7 @@ def corner_w(kernel: str, x: Array, y: Array, windows: Windows, groups: int = 1)
     slice_ = ceil_div(tiles, slices)
     partial = empty(xp, (slices, constants(SOURCE)["POINTS"], c, o), x.dtype)
     threads = slices * (c // lanes) * (o // lanes // wide)
-    images = {"x": x.transpose(TO_NHWC), "y": y.transpose(TO_NHWC)}
+    images = {"x": channels_last(x), "y": channels_last(y)}
     sizes = {"windows": windows, "N": n, "C": c, "O": o, "wide": wide, "slices": slices}
     _launch_threads(kernel, threads, x, **images, partial=partial, **sizes, slice=slice_)
     launch_each(
@@ -119,7 +120,7 @@ def _launch(kernel: str, n: int, size: tuple[int, int], o: int, **arguments: Any
     numbers = numbers_of(SOURCE, array)
     packs = o // numbers["LANES"]
     wide = widest_of(packs, numbers)
-    threads = ceil_div(n * _tiles(size), numbers["TALLEST"]) * (packs // wide)
+    threads = ceil_div(n * _tiles(size), numbers["TILES"]) * (packs // wide)
     _launch_threads(kernel, threads, array, **arguments, wide=wide)
 
 

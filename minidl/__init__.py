@@ -58,6 +58,7 @@ from minidl.functional import (
     concatenate,
     cos,
     cumsum,
+    diagonal,
     einsum,
     exp,
     expand,

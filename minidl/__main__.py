@@ -1,4 +1,4 @@
-"""The command line: `minidl demo`, `check`, `run`, `kernels` and `doctor`."""
+"""The command line: `minidl demo`, `check`, `run`, `weights`, `kernels` and `doctor`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "train autoencoders and VAEs on digits, write a page",
     "check": "check every op's derivatives against finite differences",
     "run": "use a network on pictures of yours, or run an example",
+    "weights": "list, fetch and verify files of trained weights",
     "kernels": "list, check, explain and time the CUDA kernels",
     "doctor": "say what this machine has, and what is missing",
 }

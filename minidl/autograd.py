@@ -24,7 +24,9 @@ from contextvars import ContextVar
 from typing import Any, ClassVar
 from weakref import ref
 
-from minidl.compute.arrays import Array, xp_of
+from numpy import ndarray
+
+from minidl.compute.arrays import Array, device_of, xp_of
 from minidl.compute.changes import changed_since, clock
 from minidl.errors import ArgumentError, DeviceError, GradientError, ShapeError, message
 from minidl.matching import match
@@ -231,14 +233,15 @@ class Op:
     def __call__(self, *inputs: Any) -> Tensor:
         arrays: list[Array] = []
         parents: list[Node | None] = []
-        wanted = False
+        wanted, plain = False, True
         for value in match(*inputs) if self.matched and len(inputs) > 1 else inputs:
             tensor = value if isinstance(value, Tensor) else as_tensor(value)
             arrays.append(tensor.data)
             parents.append(tensor.node)
             wanted = wanted or tensor.node is not None
-            if type(tensor.data) is not type(arrays[0]):
-                raise self._scattered(inputs)
+            plain = plain and type(tensor.data) is ndarray
+        if not plain:
+            self._check_devices(arrays)
         try:
             result = Tensor(self.forward(*arrays))
         except ValueError:
@@ -252,14 +255,17 @@ class Op:
                         node.kept[k] = result.data if k == OUT else arrays[k]
         return result
 
-    def _scattered(self, inputs: Sequence[Any]) -> DeviceError:
-        return DeviceError(
-            message(
-                f"{self.name}: the inputs live on different devices",
-                f"received {[as_tensor(value).device for value in inputs]}",
-                hint='move them together with .to("cuda") or .to("cpu").',
+    def _check_devices(self, arrays: Sequence[Array]) -> None:
+        """Refuse arrays on different devices, and what is no array."""
+        devices = [device_of(array) for array in arrays]
+        if len(set(devices)) > 1:
+            raise DeviceError(
+                message(
+                    f"{self.name}: the inputs live on different devices",
+                    f"received {devices}",
+                    hint='move them together with .to("cuda") or .to("cpu").',
+                )
             )
-        )
 
 
 def grad(

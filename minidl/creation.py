@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl import random
 from minidl.compute.arrays import xp_of
+from minidl.compute.counts import whole, wholes
 from minidl.errors import ArgumentError, message
 from minidl.tensor import Tensor, as_tensor, default_dtype, tensor
 
@@ -37,7 +38,7 @@ def full(
                 hint=f"write full(({shape},), {value}) for a row of so many.",
             )
         )
-    return tensor(np.full(shape, value, dtype), None, device, requires_grad)
+    return tensor(np.full(_sizes((shape,)), value, dtype), None, device, requires_grad)
 
 
 def zeros(
@@ -76,6 +77,14 @@ def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
                     hint="the dtype is given by name: zeros(2, 3, dtype=numpy.float64).",
                 )
             )
+        if size < 0:
+            raise ArgumentError(
+                message(
+                    "the sizes of a shape are at least 0",
+                    f"received {shape!r}",
+                    hint="only reshape and expand know what -1 stands for.",
+                )
+            )
     return sizes
 
 
@@ -101,7 +110,8 @@ def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tens
 
 def linspace(start: float, stop: float, n: int, device: str | None = None) -> Tensor:
     """Make n evenly spaced numbers from ``start`` to ``stop``, both included."""
-    return tensor(np.linspace(start, stop, n, dtype=default_dtype), None, device)
+    count = whole("linspace: n", n)
+    return tensor(np.linspace(start, stop, count, dtype=default_dtype), None, device)
 
 
 def randn(*shape: Any, requires_grad: bool = False) -> Tensor:
@@ -123,7 +133,7 @@ def empty(*shape: Any, dtype: Any = default_dtype, device: str | None = None) ->
 
 def eye(n: int, dtype: Any = default_dtype, device: str | None = None) -> Tensor:
     """Make the identity matrix, (n, n)."""
-    return tensor(np.eye(n, dtype=dtype), None, device)
+    return tensor(np.eye(whole("eye: n", n), dtype=dtype), None, device)
 
 
 def full_like(x: Any, value: float) -> Tensor:
@@ -146,12 +156,18 @@ def rand_like(x: Any) -> Tensor:
 
 def randint(low: int, high: int, shape: Sequence[int]) -> Tensor:
     """Draw integers from ``low`` to below ``high``, int64."""
+    low, high = wholes("randint: low and high", (low, high), None)
+    if high <= low:
+        raise ArgumentError(
+            message("randint: there is no integer to draw",
+                    f"from low = {low} to below high = {high}")
+        )
     return Tensor(random.generator().integers(low, high, _sizes((shape,))))
 
 
 def randperm(n: int) -> Tensor:
     """Draw the integers below n in random order, int64."""
-    return Tensor(random.permutation(n))
+    return Tensor(random.permutation(whole("randperm: n", n)))
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

@@ -34,6 +34,10 @@ class ArgumentError(MinidlError, ValueError):
     """A setting outside what the operation accepts."""
 
 
+class PlaceError(ArgumentError, IndexError):
+    """An index where there is no element."""
+
+
 class GradientError(MinidlError, RuntimeError):
     """A derivative that was asked for and does not exist."""
 

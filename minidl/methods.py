@@ -14,16 +14,17 @@ import numpy as np
 import minidl.functional as F
 from minidl.compute.arrays import xp_of
 from minidl.errors import GradientError, message
+from minidl.functional.tile import repeat
 from minidl.naming import either_name
 from minidl.tensor import Tensor, as_tensor
 
 Method = Callable[..., Any]
 
 FUNCTIONS = (
-    "add", "argmin", "argsort", "bmm", "chunk", "clamp", "cos", "cumsum", "div", "erf", "gather",
-    "log1p", "log_softmax", "logsumexp", "matmul", "maximum", "minimum", "moveaxis", "mul", "neg",
-    "norm", "pow", "prod", "relu", "sigmoid", "sign", "sin", "softmax", "sort", "split", "square",
-    "std", "sub", "take", "tanh", "topk",
+    "add", "argmin", "argsort", "bmm", "chunk", "clamp", "cos", "cumsum", "diagonal", "div", "erf",
+    "gather", "log1p", "log_softmax", "logsumexp", "matmul", "maximum", "minimum", "moveaxis",
+    "mul", "neg", "norm", "pow", "prod", "relu", "sigmoid", "sign", "sin", "softmax", "sort",
+    "split", "square", "std", "sub", "take", "tanh", "topk",
 )
 """The functions of ``minidl.functional`` that are methods of their first argument, too."""
 
@@ -58,6 +59,11 @@ def _bits(name: str) -> Method:
     return method
 
 
+def _masked_fill(self: Tensor, mask: Any, value: Any) -> Tensor:
+    """Put a value where the mask holds; of bools whether it is not 0, as they stay bools."""
+    return F.where(mask, as_tensor(value) != 0 if self.dtype == bool else value, self)
+
+
 def _dlpack(self: Tensor, **options: Any) -> Any:
     if self.node is not None:
         raise GradientError(
@@ -79,8 +85,8 @@ OTHERS: dict[str, Method] = {
     "cpu": lambda self: self.to("cpu"),
     "cuda": lambda self: self.to("cuda"),
     "contiguous": lambda self: self,  # layouts are the business of the code that fills arrays
-    "masked_fill": lambda self, mask, value: F.where(mask, value, self),
-    "repeat": lambda self, *reps: F.tile(self, _listed(reps)),
+    "masked_fill": _masked_fill,
+    "repeat": lambda self, *reps: repeat(self, _listed(reps)),
     "flip": lambda self, *dims: F.flip(self, _listed(dims)),
     "amax": lambda self, dim=None, keepdim=False: F.max(self, axis=dim, keepdims=keepdim),
     "amin": lambda self, dim=None, keepdim=False: F.min(self, axis=dim, keepdims=keepdim),

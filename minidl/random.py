@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compute.arrays import to_device
+from minidl.compute.counts import whole
 from minidl.errors import CheckpointError
 from minidl.tensor import Tensor, default_dtype
 
@@ -18,8 +19,14 @@ _generator = np.random.Generator(np.random.PCG64())
 
 
 def manual_seed(seed: int) -> None:
-    """Start the random numbers from a seed: the same seed, the same numbers."""
-    _generator.bit_generator.state = np.random.PCG64(seed).state
+    """Start the random numbers from a seed: the same seed, the same numbers.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no integer, or negative.
+    """
+    _generator.bit_generator.state = np.random.PCG64(whole("manual_seed: seed", seed)).state
 
 
 def generator() -> np.random.Generator:

@@ -372,7 +372,9 @@ def _array_of(value: Any) -> np.ndarray:
             message(
                 "Tensor: takes an array, which it does not copy",
                 f"received {type(value).__name__}",
-                hint="write minidl.tensor([1.0, 2.0]) for numbers, minidl.zeros((2, 3)) for a "
+                hint="write y.data for the array of a Tensor y; x.data, too, is set to an array."
+                if isinstance(value, Tensor)
+                else "write minidl.tensor([1.0, 2.0]) for numbers, minidl.zeros((2, 3)) for a "
                 "shape.",
             )
         )

@@ -185,8 +185,8 @@ def coarse_size(size: tuple[int, ...], kernel: int = 11, padding: str = "valid"
     Raises
     ------
     ShapeError
-        If a side does not fit: with "same", no multiple of 8; with "valid", too small, or such
-        that a finer map would have fewer pixels than twice the one below.
+        If a side does not fit: with "same", no multiple of 8; with "valid", too small, or
+        smaller than the finest map.
     """
     found = tuple(_coarse_side(side, kernel, padding) for side in size)
     if 0 in found:
@@ -212,9 +212,8 @@ def _coarse_side(side: int, kernel: int, padding: str) -> int:
     first = (side - kernel) // 2 + 1
     second = -(-(first - 3) // 2) + 1
     third = -(-(second - 3) // 2) + 1
-    # Each finer map must cover the one below it, twice as large.
-    covered = second >= 2 * third and first >= 4 * third and side >= COARSE_STRIDE * third
-    return third if third > 0 and covered else 0
+    # The finest map must lie within the image: where the kernel is 1, it may not.
+    return third if third > 0 and side >= COARSE_STRIDE * third else 0
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

@@ -149,10 +149,11 @@ class ndarray:
         return f"strict_cupy.{self._inside!r}"
 
     def __getitem__(self, index: Any) -> ndarray:
-        return ndarray(self._inside[_index(index)])
+        return ndarray(self._inside[_wrapped(self.shape, _index(index))])
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._inside[_index(index)] = _inside(value, "ndarray.__setitem__")
+        places = _wrapped(self.shape, _index(index))
+        self._inside[places] = _inside(value, "ndarray.__setitem__")
 
 
 def _binary(name: str) -> Any:
@@ -210,6 +211,26 @@ def _index(index: Any) -> Any:
     return index._inside if isinstance(index, ndarray) else index
 
 
+def _wrapped(shape: tuple[int, ...], index: Any) -> Any:
+    """Places that are not there are read modulo the size, without an error, as by CuPy."""
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays = [isinstance(p, np.ndarray) and p.dtype.kind in "iu" for p in parts]
+    if not any(arrays):
+        return index
+    axes = [0 if p is None or p is ... else getattr(p, "ndim", 1) if not a and hasattr(p, "dtype")
+            else 1 for p, a in zip(parts, arrays, strict=True)]
+    found, axis = [], 0
+    for part, array, taken in zip(parts, arrays, axes, strict=True):
+        found.append(part % shape[axis] if array else part)
+        axis += len(shape) - sum(axes) if part is ... else taken
+    return tuple(found)
+
+
+def _take_along_axis(a: Any, places: Any, axis: int) -> ndarray:
+    inside = _inside(places, "cupy.take_along_axis") % max(a.shape[axis], 1)
+    return ndarray(np.take_along_axis(a._inside, inside, axis))
+
+
 def _outside(result: Any) -> Any:
     if type(result) in (list, tuple):
         return type(result)(_outside(r) for r in result)
@@ -251,9 +272,11 @@ def module() -> Any:
     made.asarray = lambda x, dtype=None: ndarray(np.asarray(_taken(x), dtype))
     made.array = lambda x, dtype=None, copy=True: ndarray(np.array(_taken(x), dtype))
     made.ascontiguousarray = lambda x, dtype=None: ndarray(np.ascontiguousarray(x._inside, dtype))
+    made.take_along_axis = _take_along_axis
     made.asnumpy = lambda x: x.get() if isinstance(x, ndarray) else np.asarray(x)
     made.cuda = SimpleNamespace(
-        is_available=lambda: True, Device=lambda number: SimpleNamespace(compute_capability="90")
+        is_available=lambda: True, Device=lambda number: SimpleNamespace(compute_capability="90"),
+        runtime=SimpleNamespace(getDevice=lambda: 0, getDeviceCount=lambda: 2),
     )
     return made
 

@@ -175,6 +175,9 @@ def test_a_plateau_is_borne_for_its_patience_and_no_longer():
     assert plateau(still, patience=1, cooldown=2) == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
     assert plateau(still, patience=0, min_lr=0.4) == [1, 0.5] + [0.4] * 6
     assert plateau(still, patience=0, eps=0.3) == [1] + [0.5] * 7  # 0.25 less is too little
+    assert plateau([math.nan, 1.0], patience=0) == [0.5, 0.5]  # the first may be no number
+    for least, found in ((1 - 7e-9, 1), (1 - 1.2e-8, 1 - 1.2e-8)):  # eps is 1e-8
+        assert plateau([1.0, 1.0], patience=0, min_lr=least) == [1, found]
 
 
 def test_what_counts_as_an_improvement():

@@ -344,6 +344,7 @@ def test_softmax_mask_is_charged_by_cross_entropy():
     np.testing.assert_allclose(model.coverage(drawn).numpy(), p, atol=1e-6)
     expected = -(mask * np.log(p) + (1 - mask) * np.log(1 - p)).sum()
     assert float(model.loss(drawn, image, mask)) == pytest.approx(expected)
+    assert float(model.loss(drawn, image.tolist(), mask.tolist())) == pytest.approx(expected)
     off = Drawn(Tensor(image + 0.1), Tensor(scores))
     extra = float(model.loss(off, image, mask)) - expected
     assert extra == pytest.approx(100 / 2 * 3 * 32 * 32 * 0.01)
@@ -420,6 +421,9 @@ def test_morphs_go_from_one_chair_to_the_other():
 def test_unknown_sizes_starts_and_shapes_are_refused():
     with pytest.raises(ArgumentError, match="size is one of"):
         narrow(size=48)
+    for wrong in ({"width": 0}, {"classes": 0}, {"transforms": 0}):
+        with pytest.raises(ArgumentError, match="above 0"):
+            narrow(**wrong)
     with pytest.raises(ArgumentError, match="choose one of"):
         narrow(start="zeros")
     with pytest.raises(ShapeError, match=r"\(2, 3\)"):

@@ -136,6 +136,6 @@ def test_doctor_takes_a_broken_driver_calmly(monkeypatch):
     assert doctor.accelerator()[0].found == ""
 
 
-@pytest.mark.parametrize("command", ["demo", "check", "run", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "check", "run", "weights", "doctor"])
 def test_every_command_has_help(command):
     assert call(command, "--help").returncode == 0

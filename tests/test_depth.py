@@ -30,6 +30,7 @@ from minidl.tasks.depth import (
     quadratic_smoothness,
     warp,
 )
+from minidl.tasks.depth.block_matching import cost_volume
 from minidl.tasks.depth.warp import central_difference
 from tests import strict_cupy
 
@@ -247,6 +248,11 @@ def test_measures_are_those_of_their_formulas():
     assert list(found.values()) == pytest.approx(expected)
     far = depth_metrics(np.array([[1e9]]), np.array([[40.0]]))
     assert far["rmse"] == pytest.approx(10)  # brought to 50 m first
+    near = depth_metrics(np.array([[0.2, 9.0]]), np.array([[1.5, 0.9]]))
+    assert near["rmse"] == pytest.approx(0.5)  # brought to 1 m first, and 0.9 m does not count
+    for cap in ((0, 50), (5, 5), (9, 2)):
+        with pytest.raises(ArgumentError, match="0 < low < high"):
+            depth_metrics(p, g, cap)
     with pytest.raises(DataError, match="no pixel"):
         depth_metrics(p, np.full_like(p, np.nan))
     with pytest.raises(ShapeError):
@@ -284,8 +290,23 @@ def test_resized_pairs_are_changed_alike():
         disparity, trusted = block_matching(a, b, 12, 5)
         ratios.append(np.median(disparity[trusted]) / 4)  # 8 pixels, on half of the columns
     assert min(ratios) > 0.9 and max(ratios) < 2.1 and np.ptp(ratios) > 0.2
+    pixel = np.full((3, 1, 1), 0.5)
+    for view in ResizedPair((4, 4), zoom=2.0)(pixel, pixel, np.random.default_rng(0)):
+        np.testing.assert_allclose(view, np.full((3, 4, 4), 0.5))
     with pytest.raises(ArgumentError, match="zoom at least 1"):
         ResizedPair((4, 4), zoom=0.5)
+
+
+def test_colours_of_both_views_are_multiplied_alike_by_what_was_asked():
+    grey, change = np.full((3, 2, 2), 0.4), ResizedPair((2, 2), colour=0.5)
+    gains = []
+    for seed in range(40):
+        a, b = change(grey, grey, np.random.default_rng(seed))
+        np.testing.assert_array_equal(a, b)
+        gains.append(a[:, 0, 0] / 0.4)
+        np.testing.assert_allclose(a, np.broadcast_to(0.4 * gains[-1][:, None, None], a.shape))
+    assert 0.5 <= np.min(gains) < 0.55 and 1.45 < np.max(gains) <= 1.5
+    assert np.ptp(gains, axis=1).min() > 0  # each channel by another number
 
 
 # --- block matching ---
@@ -316,6 +337,13 @@ def test_ncc_bears_another_exposure_where_sad_does_not():
                  for left, right in zip(scenes.left, scenes.right, strict=True)]
         errors[cost] = np.abs(np.stack(found) - scenes.disparity[:, 0]).mean()
     assert errors["ncc"] < 0.8 < errors["sad"]
+
+
+def test_cost_of_ncc_is_zero_for_equal_windows_and_two_for_opposite_ones():
+    x = box_mean(RNG.random((1, 12, 16)), 3)
+    for other, expected in ((x, 0), (0.5 * x + 0.2, 0), (1 - x, 2), (np.full_like(x, 0.5), 1)):
+        cost = cost_volume(x, other, 0, 5, "ncc")[0]
+        np.testing.assert_allclose(cost, expected, atol=0.01)
 
 
 def test_block_matching_says_what_does_not_fit():

@@ -13,6 +13,7 @@ from minidl import nn, optim
 from minidl.__main__ import main
 from minidl.cuda import gpu
 from minidl.data import ArrayDataset, DataLoader
+from minidl.errors import DeviceError
 from minidl.models.autoencoder import conv_autoencoder
 from minidl.models.vae import conv_vae, mlp_vae
 from minidl.samples import all_samples
@@ -164,6 +165,25 @@ def batches(device, **settings):
 
 def loss_of(model, batch):
     return model.loss(batch[0])
+
+
+def test_the_current_gpu_may_be_named_by_its_number():
+    x = minidl.tensor([1.0], device="cuda:0", requires_grad=True)
+    assert x.device == minidl.zeros(2, device="cuda:0").device == "cuda"
+    assert x.to("cuda:0").data is x.data and nn.Linear(1, 1).to("cuda:0").weight.device == "cuda"
+    x.to("cpu").to("cuda:0").sum().backward()
+    assert x.grad.device == "cuda"
+    for device, told in (("cuda:1", "cuda:1 is not the current GPU, which is cuda:0"),
+                         ("cuda:2", "there is no GPU cuda:2\n    this machine has cuda:0, cuda:1")):
+        for put in (x.to, minidl.tensor([1.0]).to, nn.Linear(1, 1).to):
+            with pytest.raises(DeviceError, match=told):
+                put(device)
+
+
+def test_a_numbered_gpu_without_a_gpu_gives_the_usual_error(cupy):
+    cupy.cuda.is_available = lambda: False
+    with pytest.raises(DeviceError, match="finds no GPU that it can use"):
+        minidl.zeros(2, device="cuda:0")
 
 
 def test_batches_are_handed_out_on_the_device_that_was_asked_for():

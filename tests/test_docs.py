@@ -51,6 +51,7 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "first" / "last.safetensors").exists()
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_an_op_and_a_kernel_of_ones_own_need_one_file(tmp_path):
     """The example of CONTRIBUTING.md, run as a script where nothing else is."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")

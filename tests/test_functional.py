@@ -47,6 +47,11 @@ def test_activations_survive_extreme_inputs():
         assert np.isfinite(f(x).data).all() and np.isfinite(slope(f, x)).all()
 
 
+def test_erf_is_exact_as_far_as_it_differs_from_one():
+    x = np.linspace(-8, 8, 641)
+    np.testing.assert_allclose(F.erf(x).data, [math.erf(v) for v in x], rtol=0, atol=1e-14)
+
+
 def test_running_statistics_move_towards_the_batchs():
     mean, var = minidl.zeros(3, dtype=np.float64), minidl.ones(3, dtype=np.float64)
     F.batch_norm(X, mean, var, training=True, momentum=0.25)
@@ -64,6 +69,8 @@ def test_dropout_keeps_the_mean_and_drops_the_share():
     y = F.dropout(x, 0.3).data
     assert (y == 0).mean() == pytest.approx(0.3, abs=0.01)
     assert y.mean() == pytest.approx(1.0, abs=0.01)
+    half = F.dropout(x).data
+    assert set(np.unique(half)) == {0, 2} and half.mean() == pytest.approx(1.0, abs=0.02)
     assert (F.dropout(x, 1.0).data == 0).all()
     assert F.dropout(x, 0.3, training=False).data is x
 
@@ -77,6 +84,21 @@ def test_padding_row_of_an_embedding_receives_no_gradient():
     weight = minidl.tensor(np.ones((4, 2)), requires_grad=True)
     F.embedding(np.array([1, 3, 3]), weight, padding_idx=3).sum().backward()
     np.testing.assert_array_equal(weight.grad.data[:, 0], [0, 1, 0, 0])
+
+
+def test_the_padding_row_may_be_counted_from_the_end():
+    weight = np.arange(6.0).reshape(3, 2)
+    for row in (-3, -1):
+        g = slope(lambda w, row=row: F.embedding(np.arange(3), w, padding_idx=row), weight)
+        np.testing.assert_array_equal(g.sum(1), [0 if k == row % 3 else 2 for k in range(3)])
+    for row in (-4, 3):
+        with pytest.raises(ArgumentError, match="padding_idx"):
+            F.embedding(np.arange(3), weight, padding_idx=row)
+
+
+def test_vectors_of_no_length_are_divided_by_a_millionth_of_a_millionth():
+    x = np.array([[3e-14, 4e-14], [0.0, 0.0]])
+    np.testing.assert_allclose(F.normalize(x).data, x / 1e-12)
 
 
 def test_one_hot_marks_the_index():
@@ -144,6 +166,13 @@ def test_a_number_alone_has_all_the_probability():
     assert [part.item() for part in F.max(np.array(3.0), 0)] == [3.0, 0]
 
 
+def test_rows_of_softmax_know_nothing_of_each_other():
+    x = np.array([[0.0, 1.0], [2000.0, 2001.0]])
+    share = 1 / (1 + math.exp(-1))
+    np.testing.assert_allclose(F.softmax(x, 1).data, [[1 - share, share]] * 2, rtol=1e-12)
+    np.testing.assert_allclose(F.log_softmax(x, 1).data[:, 1], np.log(share), rtol=1e-12)
+
+
 def test_softmax_and_sums_convert_first_if_a_dtype_is_given():
     x = minidl.tensor([[60000.0, 60000.0]], dtype=np.float16)
     assert F.sum(x, 1, dtype=np.float32).tolist() == [120000.0]
@@ -176,6 +205,26 @@ def test_instance_norm_keeps_the_mean_statistics_of_the_images_and_uses_them():
     np.testing.assert_allclose(known, F.batch_norm(X, mean, var).data)
 
 
+@pytest.mark.parametrize("value", [0.0, 2.0, -0.5, math.inf])
+def test_a_frame_has_the_value_that_it_was_given(value):
+    expected = np.pad(X, ((0, 0), (0, 0), (0, 3), (1, 2)), constant_values=value)
+    np.testing.assert_array_equal(F.pad(X, (1, 2, 0, 3), value=value).data, expected)
+
+
+@pytest.mark.parametrize("norm", [
+    lambda x: F.batch_norm(x, None, None, training=True), F.instance_norm,
+    lambda x: F.layer_norm(x, 4), lambda x: F.group_norm(x, 3),
+], ids=["batch", "instance", "layer", "group"])
+def test_a_hundred_thousandth_is_added_to_variances_unless_told_otherwise(norm):
+    x = np.broadcast_to([1e-3, -1e-3, -1e-3, 1e-3], (2, 3, 4))
+    np.testing.assert_allclose(norm(x).data, x / math.sqrt(1e-6 + 1e-5), rtol=1e-9)
+
+
+def test_frobenius_norm_is_the_root_of_the_sum_of_squares():
+    x = np.array([[3.0, 0.0], [0.0, -4.0]])
+    assert F.norm(x, "fro").item() == F.norm(x).item() == minidl.tensor(x).norm().item() == 5
+
+
 @pytest.mark.parametrize("widths", [(-6, 7), (7, -6), (-8, 5), (-5, 3)])
 def test_an_edge_is_repeated_even_where_all_before_it_is_cropped(widths):
     places = np.arange(-widths[0], 6 + widths[1]).clip(0, 5)
@@ -206,6 +255,9 @@ def test_numbers_in_lists_are_as_good_as_arrays():
     assert F.var([1.0, 3.0]).item() == 2
     assert F.max([1.0, 3.0]).item() == 3 and F.min([1.0, 3.0]).item() == 1
     assert F.sum([True, True]).item() == 2
+    assert F.cat([[1.0, 2.0], [3.0]]).tolist() == [1, 2, 3]
+    assert F.nll_loss([[-1.0, -2.0]], [1]).item() == 2
+    assert F.nll_loss([[-1.0, -2.0], [-4.0, 0.0]], [1, 0], [3.0, 1.0]).item() == 14 / 4
     assert F.split([1.0, 2.0], 1)[1].tolist() == [2]
     image, weight = np.ones((1, 1, 1, 1)), np.ones((2, 1, 1, 1))
     assert F.conv2d(image, weight, [1.0, 2.0]).numpy().ravel().tolist() == [2, 3]
@@ -214,8 +266,18 @@ def test_numbers_in_lists_are_as_good_as_arrays():
 def test_an_axis_may_be_cut_into_single_rows_and_not_into_less():
     x = np.arange(6.0).reshape(3, 2)
     assert [piece.tolist() for piece in F.split(x, 1)] == [[[0, 1]], [[2, 3]], [[4, 5]]]
-    with pytest.raises(ArgumentError, match="at least 1, received 0"):
+    with pytest.raises(ArgumentError, match="split: size must be an integer, at least 1"):
         F.split(x, 0)
+
+
+def test_a_number_is_flattened_to_one():
+    assert F.flatten(np.array(3.0)).data.tolist() == [3.0]
+
+
+def test_axes_are_moved_to_their_places_in_whatever_order_they_are_named():
+    x = np.zeros((2, 3, 4, 5))
+    assert F.moveaxis(x, (0, 1), (3, 0)).shape == (3, 4, 5, 2)
+    assert F.moveaxis(x, (3, 0, 1), (1, 2, 0)).shape == (3, 5, 2, 4)
 
 
 def test_an_empty_list_of_numbers_is_joined_to_anything():
@@ -237,6 +299,48 @@ def test_a_setting_in_a_list_of_one_counts_for_both_axes():
                                   F.conv2d(X, w, stride=2, padding=1).data)
 
 
+def test_the_largest_none_of_a_number_are_none():
+    values, indices = F.topk(np.array(3.0), 0)
+    assert values.shape == indices.shape == (0,)
+
+
+def test_one_image_may_come_without_an_axis_for_the_batch():
+    w, bias = np.random.default_rng(1).standard_normal((3, 2, 3, 2)), np.arange(6.0)
+    settings = {"stride": (2, 3), "padding": (1, 0), "groups": 3, "dilation": (1, 2)}
+    painted = {**settings, "output_padding": (0, 1)}
+    for convolve, weight, given in ((F.conv2d, w.reshape(6, 1, 3, 2), settings),
+                                    (F.conv_transpose2d, w, painted)):
+        alone, batch = (convolve(x, weight, bias, **given).data for x in (X[0], X[:1]))
+        assert alone.ndim == 3
+        np.testing.assert_array_equal(alone, batch[0])
+
+
+@pytest.mark.parametrize(("name", "given"), [
+    ("conv", (np.ones((4, 3, 2)),)), ("conv_transpose", (np.ones((3, 4, 2)),)),
+    ("max_pool", (2,)), ("avg_pool", (2,)),
+])
+def test_settings_of_rows_are_unless_given_those_of_images(name, given):
+    x = X[:, :, 0]
+    of_image = tuple((1, g) if isinstance(g, int) else g[:, :, None] for g in given)
+    y = getattr(F, f"{name}2d")(x[:, :, None], *of_image)
+    np.testing.assert_array_equal(getattr(F, f"{name}1d")(x, *given).data, y.data[:, :, 0])
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_number_is_gathered_along_the_axis_that_it_would_have(dim):
+    assert F.gather(np.array(3.0), dim, np.array(0)).item() == 3
+    with pytest.raises(ArgumentError, match="gather"):
+        F.gather(np.array(3.0), 3 * dim + 1, np.array(0))  # 1, -2
+
+
+@pytest.mark.parametrize("extreme", [F.max, F.min])
+def test_the_axis_of_an_extreme_goes_unless_it_is_kept(extreme):
+    assert extreme(X, 1).values.shape == extreme(X, 1).indices.shape == (2, 6, 6)
+    assert extreme(X, 1, True).values.shape == (2, 1, 6, 6)
+    assert extreme(X, axis=1).shape == (2, 6, 6)
+    assert extreme(X, axis=1, keepdims=True).shape == (2, 1, 6, 6)
+
+
 def test_what_is_added_may_be_scaled():
     np.testing.assert_allclose(F.add(X, X, alpha=2).data, 3 * X)
     np.testing.assert_allclose(F.sub(X, 1, alpha=0.5).data, X - 0.5)
@@ -244,8 +348,9 @@ def test_what_is_added_may_be_scaled():
 
 
 def test_quotients_are_rounded_down_or_towards_zero():
-    x, y = minidl.tensor([7, -7, 7, -7, 6]), minidl.tensor([2, 2, -2, -2, -3])
-    for rounding_mode, expected in (("floor", [3, -4, -4, 3, -2]), ("trunc", [3, -3, -3, 3, -2])):
+    x, y = minidl.tensor([7, -7, 7, -7, 6, 1, -1]), minidl.tensor([2, 2, -2, -2, -3, 2, 2])
+    for rounding_mode, expected in (("floor", [3, -4, -4, 3, -2, 0, -1]),
+                                    ("trunc", [3, -3, -3, 3, -2, 0, 0])):
         for dtype in (np.int64, np.float32):
             found = F.div(x.astype(dtype), y.astype(dtype), rounding_mode=rounding_mode)
             assert found.tolist() == expected and found.dtype == dtype
@@ -273,6 +378,13 @@ def test_a_signal_is_resized_as_an_image_of_one_row(mode):
     np.testing.assert_allclose(ends[..., ::2], x, atol=1e-15)
 
 
+@pytest.mark.parametrize(("n", "c"), [(0, 3), (2, 0)])
+def test_no_images_and_images_without_channels_are_resized_to_such(n, c):
+    assert F.interpolate(np.zeros((n, c, 4, 5)), (8, 3), mode="bilinear").shape == (n, c, 8, 3)
+    with pytest.raises(ShapeError, match="images with the axes"):
+        F.interpolate(np.zeros((2, 3, 0, 5)), (8, 3))
+
+
 W = np.ones((4, 3, 3, 3))
 
 WRONG = {
@@ -285,13 +397,15 @@ WRONG = {
     "conv2d, padding": (lambda: F.conv2d(X, W, padding="full"), ArgumentError,
                         "full"),
     "conv_transpose2d": (lambda: F.conv_transpose2d(X, np.ones((2, 3, 3, 3))), ShapeError, "C = 3"),
+    "conv_transpose2d, groups": (lambda: F.conv_transpose2d(X, np.ones((3, 1, 2, 2)), groups=2),
+                                 ArgumentError, "conv_transpose2d: groups must divide"),
     "output_padding": (lambda: F.conv_transpose2d(X, np.ones((3, 1, 2, 2)), output_padding=1),
                        ArgumentError, "output_padding"),
     "max_pool2d": (lambda: F.max_pool2d(X, 2, padding=2), ArgumentError, "half"),
     "max_unpool2d, shapes": (lambda: F.max_unpool2d(X, np.zeros((1, 1), int), 2), ShapeError,
                              "same"),
     "max_unpool2d, index": (lambda: F.max_unpool2d(X, np.full(X.shape, 999), 2), ArgumentError,
-                            "outside"),
+                            "no index 999"),
     "max_unpool2d, size": (lambda: F.max_unpool2d(X, np.zeros(X.shape, int), 2, output_size=(9, 9)),
                            ShapeError, "output_size"),
     "max_unpool2d, dtype": (lambda: F.max_unpool2d(X, X, 2), DtypeError, "integers"),
@@ -306,23 +420,29 @@ WRONG = {
     "pow, integers": (lambda: F.pow(minidl.tensor([2]), -1), ArgumentError, "fraction"),
     "pow, two of integers": (lambda: F.pow(minidl.tensor([2]), minidl.tensor([-1])), ArgumentError,
                              "fraction"),
+    "pow, shapes": (lambda: F.pow(X, X[..., :5]), ShapeError, "do not fit together"),
     "softmax": (lambda: F.softmax(X, (0, 1)), ArgumentError, "one axis"),
     "grid_sample": (lambda: F.grid_sample(X, np.zeros((1, 2, 2, 2))), ShapeError, "same N"),
     "pixel_shuffle": (lambda: F.pixel_shuffle(X, 2), ShapeError, "divide"),
     "batch_norm": (lambda: F.batch_norm(X, None, None), ArgumentError, "running_mean"),
     "batch_norm, one": (lambda: F.batch_norm(X[:1, :, :1, :1], None, None, training=True),
                         ShapeError, "more than one"),
+    "batch_norm, weight": (lambda: F.batch_norm(X, None, None, np.ones(2), training=True),
+                           ShapeError, "weight needs 3 elements"),
+    "batch_norm, bias": (lambda: F.batch_norm(X, None, None, np.ones(3), np.ones(2), True),
+                         ShapeError, "bias needs 3 elements"),
     "layer_norm": (lambda: F.layer_norm(X, 5), ShapeError, "normalized_shape"),
     "group_norm": (lambda: F.group_norm(X, 2), ShapeError, "num_groups"),
     "mse_loss": (lambda: F.mse_loss(X, X[0]), ShapeError, "same shape"),
     "reduction": (lambda: F.mse_loss(X, X, reduction="avg"), ArgumentError, "avg"),
+    "smooth_l1_loss": (lambda: F.smooth_l1_loss(X, X, beta=-0.5), ArgumentError, "beta"),
     "cross_entropy, class": (lambda: F.cross_entropy(X[0, 0], np.full(6, 6)), ArgumentError,
-                             "the class 6"),
+                             "no class 6"),
     "cross_entropy, shape": (lambda: F.cross_entropy(X, np.zeros(2, int)), ShapeError,
                              "class axis"),
     "bce": (lambda: F.binary_cross_entropy(X, X), ArgumentError, "probabilities"),
     "dropout": (lambda: F.dropout(X, 2.0), ArgumentError, "probability"),
-    "embedding": (lambda: F.embedding(np.array([4]), np.ones((4, 2))), ArgumentError, "outside"),
+    "embedding": (lambda: F.embedding(np.array([4]), np.ones((4, 2))), ArgumentError, "only 0 to"),
     "matmul": (lambda: F.matmul(X, X[..., :5, :]), ShapeError, "last axis"),
     "linear": (lambda: F.linear(X, np.ones((2, 5))), ShapeError, "features"),
     "reshape": (lambda: F.reshape(X, (5, -1)), ShapeError, "elements"),

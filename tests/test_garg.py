@@ -11,7 +11,7 @@ from minidl import Tensor, nn, no_grad, random
 from minidl.data import stereo_scenes
 from minidl.errors import ArgumentError, ShapeError
 from minidl.models.garg import Garg, coarse_size
-from minidl.models.garg_resnet import GargResNet
+from minidl.models.garg_resnet import Bottleneck, GargResNet
 from minidl.optim import Adam
 from minidl.tasks.depth import photometric, quadratic_smoothness, warp
 
@@ -99,6 +99,14 @@ def test_only_the_parameters_of_the_stages_so_far_have_gradients():
     assert reached == {id(p) for p in net.trained_by(1)}
 
 
+def test_every_layer_has_the_width_that_was_given_for_it():
+    net = Garg(widths=(2, 3, 4, 5, 6), hidden=7, kernel=7, padding="same")
+    found = [p.shape[:2] for name, p in net.named_parameters() if p.ndim == 4 and "up" not in name]
+    chain = [3, 2, 3, 4, 5, 6, 7, 7, 1]
+    assert found == [*zip(chain[1:], chain[:-1], strict=True), (1, 3), (1, 2), (1, 3)]
+    assert net(drawn(1, 3, 16, 24)).shape == (1, 1, 16, 24)
+
+
 def test_sizes_and_options_that_do_not_fit_are_refused():
     assert coarse_size((188, 620)) == (22, 76)
     with pytest.raises(ShapeError, match="multiples of 8"):
@@ -106,6 +114,8 @@ def test_sizes_and_options_that_do_not_fit_are_refused():
     with pytest.raises(ShapeError, match="17 at least"):
         coarse_size((16, 620))
     assert coarse_size((17, 17)) == (1, 1)
+    with pytest.raises(ShapeError):  # the finest map would have 16 rows, and the image has 15
+        coarse_size((15, 16), kernel=1)
     for wrong in ({"stages": 4}, {"kernel": 8}, {"padding": "full"}, {"upsampling": "nearest"}):
         with pytest.raises(ArgumentError):
             small(**wrong)
@@ -158,6 +168,12 @@ def test_the_released_network_starts_at_zero_and_its_skips_learn_at_once():
     y.sum().backward()
     assert all(p.grad is not None for p in net.parameters())
     assert all(skip.score.weight.grad.data.any() for skip in net.skips)
+
+
+@pytest.mark.parametrize("project", [False, True])
+def test_a_block_of_the_released_network_ends_in_a_relu(project):
+    y = Bottleneck(8, 2, project).eval()(drawn(2, 8, 5, 6) - 0.5).data
+    assert y.shape == (2, 8, 5, 6) and y.min() == 0 < y.max()
 
 
 def test_the_released_rates_double_the_biases_and_slow_the_scales_of_the_skips():

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
 from minidl import random, use_kernels
 from minidl.data.images import read_image
-from minidl.errors import ArgumentError, CheckpointError, ShapeError
+from minidl.errors import ArgumentError, CheckpointError, DataError, ShapeError
 from minidl.files.serialize import save_arrays
 from minidl.lecture.pictures import save_png
 from minidl.models.vgg import STAGES_16, VGG
-from minidl.tasks.perceptual import RECIPES, Features, Recipe, load_features, random_features
+from minidl.tasks import perceptual
+from minidl.tasks.perceptual import RECIPES, Features, Recipe, random_features
 from minidl.tasks.perceptual import stylise as gatys
 from minidl.tasks.perceptual.stylise import stylise, with_colours_of
 from minidl.tasks.restoration.luma import luma, rgb_to_ycbcr
@@ -117,7 +120,7 @@ def test_masks_put_each_style_in_its_region():
     assert made.picture[..., :16].mean() + 0.3 < made.picture[..., 24:].mean()
 
 
-def test_a_trained_network_gets_the_published_recipe_and_a_random_one_its_own(monkeypatch):
+def test_a_trained_network_gets_the_recipe_for_any_weights_and_a_random_one_its_own(monkeypatch):
     seen = []
     original = gatys.Objective
 
@@ -130,7 +133,36 @@ def test_a_trained_network_gets_the_published_recipe_and_a_random_one_its_own(mo
     run(features=known, recipe=None, steps=1)
     known.vgg.pretrained = True
     assert run(features=known, recipe=None, steps=1).pretrained
-    assert seen == [RECIPES["random"], RECIPES["gatys-pytorch"]]
+    assert seen == [RECIPES["random"], RECIPES["relative"]]
+
+
+def test_a_picture_begins_with_what_its_recipe_says_unless_told_otherwise():
+    nothing = {"steps": 1, "optimizer": "adam", "lr": 1e-6}
+    for name in ("relative", "gatys-pytorch", "neural-style", "random"):
+        begun = run(recipe=name, **nothing).picture
+        from_content = abs(begun - scene()).max() < 0.01
+        assert from_content == (RECIPES[name].start == "content"), name
+    assert abs(run(recipe="relative", start="noise", **nothing).picture - 0.5).mean() < 0.05
+
+
+def test_relative_variation_is_the_same_for_every_normalisation():
+    """Pixels are bytes for one network and standard deviations for another."""
+    vgg = VGG(STAGES_16, width=2, hidden=1, num_classes=1, pooling="average")
+    terms = []
+    for kind in ("torchvision", "caffe", "ilsvrc"):
+        objective = gatys.Objective(Features(vgg, kind), RECIPES["relative"], [stripes()])
+        z = objective.features.prepare(stripes()[None])
+        terms.append(objective(z, objective.content_of(z)).variation.item())
+    assert terms[0] > 0.05 and terms[1:] == pytest.approx([terms[0]] * 2, rel=0.03)
+
+
+def test_the_recipe_for_any_weights_leaves_the_content_whatever_the_units_of_the_network():
+    """L-BFGS would stay where it is if the loss of bytes were smaller."""
+    vgg = random_features(width=8).vgg
+    for kind in ("torchvision", "caffe"):
+        made = run(features=Features(vgg, kind), recipe="relative", steps=10, every=1)
+        assert made.losses[-1]["total"] < 0.6 * made.losses[0]["total"]
+        assert abs(made.picture - scene()).mean() > 0.02 and not made.converged
 
 
 def test_adams_step_is_in_grey_levels_for_every_normalisation():
@@ -196,6 +228,7 @@ def test_a_file_of_weights_is_known_again_by_another_process(tmp_path):
     weights, state = tmp_path / "vgg19.safetensors", tmp_path / "state.safetensors"
     first = features().vgg.features.state_dict()
     save_arrays(weights, {f"features.{name}": value for name, value in first.items()})
+    load_features = partial(perceptual.load_features, normalisation="torchvision")
     whole = run(features=load_features(weights), steps=10)
     random.manual_seed(1)
     run(features=load_features(weights), checkpoint=state, steps=5)
@@ -292,11 +325,13 @@ def test_the_command_writes_a_picture_and_says_that_weights_are_random(files):
 def test_the_command_reads_weights_and_says_how_pictures_are_normalised(files):
     vgg = VGG(STAGES_16, width=2, hidden=1, num_classes=1)
     save_arrays(files / "vgg.safetensors", vgg.state_dict())
-    ran = style(files / "content.png", files / "style.png", *SMALL, "--from", "content",
-                "--weights", files / "vgg.safetensors", "--preserve-colour",
-                "--out", files / "a.png")
+    asked = (files / "content.png", files / "style.png", *SMALL, "--preserve-colour",
+             "--weights", files / "vgg.safetensors", "--out", files / "a.png")
+    ran = style(*asked)
+    assert ran.returncode == 2 and "pass normalisation='torchvision'" in ran.stderr
+    ran = style(*asked, "--normalisation", "torchvision")
     assert ran.returncode == 0, ran.stderr
-    assert "'torchvision'" in ran.stdout and "gatys-pytorch" in ran.stdout
+    assert "'torchvision'" in ran.stdout and "'relative'" in ran.stdout
     assert (files / "a.png").exists()
 
 
@@ -304,6 +339,7 @@ def test_the_command_reads_weights_and_says_how_pictures_are_normalised(files):
     ("arguments", "words"),
     [
         (("--weights", "none.pth"), "none.pth"),
+        (("--weights", "vgg19"), "minidl weights fetch vgg19"),
         (("--out", "nowhere/a.png"), "no folder"),
         (("--resume",), "no state"),
         (("--blend", 1, 2), "for each of 1"),
@@ -321,6 +357,30 @@ def test_the_command_does_not_write_over_the_state_of_a_stopped_run(files):
     (files / "content_styled.state.safetensors").write_bytes(b"")
     ran = style(files / "content.png", files / "style.png", *SMALL)
     assert ran.returncode == 2 and "--resume" in ran.stderr
+
+
+def test_the_papers_recipe_scales_activations_over_more_than_the_two_pictures(files, monkeypatch):
+    from minidl.commands import run as run_command
+    from minidl.commands.run import style as command
+
+    seen = []
+    monkeypatch.setattr(command, "normalise_activations", lambda f, shown: seen.extend(shown))
+    vgg = VGG(STAGES_16, width=2, hidden=1, num_classes=1)
+    save_arrays(files / "vgg.safetensors", vgg.state_dict())
+    arguments = [str(a) for a in (
+        files / "content.png", files / "style.png", *SMALL, "--recipe", "gatys",
+        "--weights", files / "vgg.safetensors", "--normalisation", "caffe")]
+    args = argparse.Namespace(topic="style", arguments=arguments)
+    assert run_command.main(args) == 0 and len(seen) > 10
+    assert all(picture.shape[0] == 3 and max(picture.shape) <= 160 for picture in seen)
+    monkeypatch.setattr(command, "photographs", absent)
+    seen.clear()
+    (files / "content_styled.png").unlink()
+    assert run_command.main(args) == 0 and len(seen) == 2
+
+
+def absent(part):
+    raise DataError("scikit-image is not installed")
 
 
 # --- another device ---

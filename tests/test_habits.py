@@ -159,8 +159,31 @@ def test_norms_neither_overflow_nor_vanish():
     assert F.norm([1.0, float("inf")]).item() == float("inf")
 
 
+def test_masked_bools_stay_bools_and_limits_leave_the_dtype_as_it_is():
+    mask = minidl.tensor([True, False])
+    for value, filled in ((10, True), (0, False), (True, True)):
+        found = minidl.tensor([False, True]).masked_fill(mask, value)
+        assert found.dtype == bool and found.tolist() == [filled, True]
+    x = minidl.tensor([0.2, 0.7])
+    assert F.clip(x, np.float64(0.5)).dtype == F.clip(x, 0, np.float64(1)).dtype == np.float32
+    whole = minidl.arange(-2, 8)
+    assert whole.clip(-0.5, 0.5).dtype == np.float32  # as of integers and a float elsewhere
+    assert F.relu6(whole).dtype == F.hardtanh(whole).dtype == np.int64
+    assert F.relu6(whole).tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6, 6]
+    with pytest.raises(DtypeError, match="a limit is a fraction"):
+        F.hardtanh(whole, -0.5, 0.5)
+
+
+@pytest.mark.parametrize("p", ["fro", 2, None])
+def test_norm_of_a_matrix_is_frobeniuss(p):
+    given = () if p is None else (p,)
+    for length in (minidl.norm(T, *given), T.norm(*given), T.norm(*given, dim=(0, 1))):
+        assert length.item() == pytest.approx(np.linalg.norm(X, "fro"))
+
+
 LETTERS = ["ab,bc->ac", "ab,ab->", "abc,abd->acd", "a,b->ba", "abc->ca", "ab,b", "ba",
-           "abc,cd,bd->ad", "...a,...b->...ab", "a...->...", "ab,ac->a"]
+           "abc,cd,bd->ad", "...a,...b->...ab", "a...->...", "ab,ac->a", "aa->a", "aa", "aab->b",
+           "aba->ba", "aaa->a", "aa,bb->ab", "...aa->a...", "aab,ca->bc"]
 
 
 @pytest.mark.parametrize("equation", LETTERS)
@@ -228,17 +251,20 @@ def test_a_number_is_in_order_and_its_own_product_and_sum():
 
 REFUSED = {
     "sort: axis 2 does not exist": lambda: T.sort(2),
-    "cumsum: an axis is an integer": lambda: T.cumsum(None),
+    "cumsum: an axis must be an integer": lambda: T.cumsum(None),
     "topk: k must be from 0 to 4": lambda: T.topk(5),
     "gather: index may be longer": lambda: T.gather(1, np.zeros((4, 1), int)),
-    "gather: an index is outside 0 to 3": lambda: T.gather(1, np.array([[4]])),
+    "gather: there is no index 4": lambda: T.gather(1, np.array([[4]])),
     "gather: index must have as many axes": lambda: T.gather(1, np.array([0])),
     "bmm: x and w must have the axes": lambda: F.bmm(T, T),
-    "einsum: a letter stands twice": lambda: F.einsum("ii->i", T),
+    "einsum: letters behind the arrow stand there once": lambda: F.einsum("ij->ii", T),
+    "einsum: 'i' is a diagonal, of axes that differ": lambda: F.einsum("ii->i", T),
+    "diagonal: an axis is named twice": lambda: T.diagonal(0, 1, -1),
     "einsum: axes of one letter differ": lambda: F.einsum("ij,ji->i", T, T),
     "einsum: it names 2 operands": lambda: F.einsum("ij,jk", T),
     "einsum: 'ijk' does not name the axes": lambda: F.einsum("ijk", T),
-    "norm: unknown p 'nuc'": lambda: T.norm("nuc"),
+    "norm: the nuclear norm is not here": lambda: T.norm("nuc"),
+    "norm: unknown p 'max'": lambda: T.norm("max"),
     "kl_div: unknown reduction": lambda: F.kl_div(T, T, "total"),
     "kl_div: x and target must have": lambda: F.kl_div(T, T[0]),
     "unfold: x needs the axes": lambda: F.unfold(T, 2),
@@ -248,9 +274,9 @@ REFUSED = {
     "conv1d is computed on images": lambda: F.conv1d(T[None], np.ones((1, 2, 1))),
     "max_pool1d: kernel_size must be one integer": lambda: F.max_pool1d(T, (2, 2)),
     "size: axis 2 does not exist": lambda: T.size(2),
-    "chunk: chunks must be at least 1": lambda: T.chunk(0),
-    "tile: x cannot be repeated": lambda: T.repeat(-1, 2),
-    "there is no device 'cuda:0'": lambda: T.to("cuda:0"),
+    "chunk: chunks must be an integer, at least 1": lambda: T.chunk(0),
+    "tile: a number of repetitions must be an integer, at least 0": lambda: T.repeat(-1, 2),
+    "there is no device 'cuda:first'": lambda: T.to("cuda:first"),
 }
 
 

@@ -17,7 +17,7 @@ from minidl.errors import ArgumentError, CheckpointError, ShapeError
 from minidl.files.serialize import save_arrays
 from minidl.lecture.pictures import save_png
 from minidl.models.johnson import ResidualBlock, SuperResolutionNet, TransformerNet, TransformNet
-from minidl.models.vgg import normalise
+from minidl.models.vgg import STAGES_16, VGG, normalise
 from minidl.optim import Adam
 from minidl.tasks.perceptual import Recipe, StyleTrainer, SuperResolutionTrainer, random_features
 from minidl.tasks.perceptual.fast_style import fast_style, load_transformer, save_transformer
@@ -438,6 +438,17 @@ def test_the_command_trains_goes_on_and_applies(files):
     model = load_transformer(files / "run" / "style.safetensors").model
     wanted = fast_style(model, read_image(files / "picture.png"))
     np.testing.assert_allclose(made, wanted, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipe"), [("torchvision", "pytorch-examples"), ("caffe", "fast-neural-style")]
+)
+def test_the_recipe_is_the_one_made_for_the_kind_of_weights(files, kind, recipe):
+    vgg = VGG(STAGES_16, width=2, hidden=1, num_classes=1)
+    save_arrays(files / "vgg.safetensors", vgg.state_dict())
+    ran = fast("train", files / "photos", files / "style.png", *SETTINGS, "--out", files / "run",
+               "--weights", files / "vgg.safetensors", "--normalisation", kind)
+    assert ran.returncode == 0 and f"recipe {recipe!r}" in ran.stdout, ran.stderr
 
 
 def test_a_grey_and_transparent_picture_is_coloured_and_stays_transparent(files):

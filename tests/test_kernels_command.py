@@ -127,8 +127,8 @@ def test_a_measurement_of_no_row_is_refused_and_nothing_written(copied):
 
 
 def test_names_are_ops_rungs_families_and_all():
-    assert [rung.op for rung in chosen(["gram_a"])] == ["gram_a"] * 3
-    assert [rung.name for rung in chosen(["gram_a_v2_shared_tile"])] == ["gram_a_v2_shared_tile"]
+    assert [rung.op for rung in chosen(["gram_a"])] == ["gram_a"] * 4
+    assert [rung.name for rung in chosen(["gram_a_v3_shared_tile"])] == ["gram_a_v3_shared_tile"]
     assert {rung.op for rung in chosen(["pool.cu"])} == set(families()["pool"])
     assert chosen(["all"]) == chosen(families()) == RUNGS
 
@@ -189,8 +189,9 @@ def test_help_of_each_command_has_examples(command, capsys):
 # --- check ---
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_check_finds_nothing_wrong_with_a_right_rung(capsys):
-    status, out = run(capsys, "check", "gram_y_v2_shared_tile", "--fast")
+    status, out = run(capsys, "check", "gram_y_v3_shared_tile", "--fast")
     assert status == 0
     assert "nothing found" in out and "float64" in out and "Rungs: 1, with findings: 0" in out
 
@@ -199,10 +200,11 @@ def test_check_finds_nothing_wrong_with_a_right_rung(capsys):
 def test_sanitizers_look_too(mode):
     if sanitize.available(mode):
         pytest.skip(sanitize.available(mode))
-    result = check.check(rung_named("gram_y_v2_shared_tile"), (mode,))
+    result = check.check(rung_named("gram_y_v3_shared_tile"), (mode,))
     assert result.sanitized == [mode] and not result.problems
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_check_reports_a_result_that_differs(monkeypatch, capsys):
     rung = rung_named("gram_b_v1_naive")
     monkeypatch.setattr(check, "in_double", lambda op, *call: (2 * rung(*call[0]),))
@@ -210,26 +212,28 @@ def test_check_reports_a_result_that_differs(monkeypatch, capsys):
     assert status == 1 and "differs from the reference by 5.0e-01" in out
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_check_quotes_what_the_tracer_finds(monkeypatch, capsys):
-    finding = Finding("race", "gram_y_v2_shared_tile", "gram.cu:150", "threads 1 and 2 meet")
+    finding = Finding("race", "gram_y_v3_shared_tile", "gram.cu:150", "threads 1 and 2 meet")
 
     def found(result, *call):
         check._note(result, [finding])
         return 1
 
     monkeypatch.setattr(check, "_compare", found)
-    status, out = run(capsys, "check", "gram_y_v2_shared_tile", "--fast")
+    status, out = run(capsys, "check", "gram_y_v3_shared_tile", "--fast")
     assert status == 1
-    assert "gram_y_v2_shared_tile: race at gram.cu:150\nthreads 1 and 2 meet" in out
+    assert "gram_y_v3_shared_tile: race at gram.cu:150\nthreads 1 and 2 meet" in out
     assert out.count("threads 1 and 2 meet") == 1
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_what_this_machine_lacks_is_no_fault_of_a_kernel(monkeypatch, capsys):
     def lacking(*given):
         raise DeviceError("there is no compiler")
 
     monkeypatch.setattr(check, "_compare", lacking)
-    assert main(["kernels", "check", "gram_y_v2_shared_tile", "--fast"]) == 2
+    assert main(["kernels", "check", "gram_y_v3_shared_tile", "--fast"]) == 2
     told = capsys.readouterr()
     assert "DeviceError: there is no compiler" in told.err and "with findings" not in told.out
 
@@ -306,7 +310,7 @@ def test_blocks_that_fit_by_each_limit():
 
 
 def test_tile_of_a_block_is_what_it_writes():
-    rung = rung_named("gram_a_v3_register_tile")
+    rung = rung_named("gram_a_v4_register_tile")
     case = sizing.sized("gram_a", {"N": 1, "I": 64, "P": 128})
     (found,) = launches.owners(rung, case.call("float32"))
     assert (found.array, found.shape, found.blocks) == ("a", (1, 64, 128), 2)
@@ -344,18 +348,20 @@ def test_sizes_are_read_and_wrong_ones_refused():
         sizing.sized("conv2d_y", {"groups": 3}).call("float32")
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_explain_as_text_has_formula_launch_traffic_and_ladder(capsys):
     status, out = run(capsys, "explain", "gram_b", "--set", "N=1", "I=20", "P=40")
     assert status == 0
     assert "b[n, j, p] = sum over i" in out
-    assert "gram_b_v3_register_tile: " in out and "Changes: a thread computes 4 x 4" in out
+    assert "gram_b_v4_register_tile: " in out and "Changes: a thread computes 4 x 4" in out
     assert re.search(r"1 blocks \(1, 1, 1\) of 256 threads", out)
     assert re.search(r"global load 4 B, [\d,]+ requests", out)
     assert re.search(r"v1_naive +[\d.]+ ", out.partition("The ladder")[2])
     if nvrtc.available():
-        assert re.search(r"gram_b_v3_register_tile +float +\d+", out)
+        assert re.search(r"gram_b_v4_register_tile +float +\d+", out)
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_explaining_goes_on_where_nvrtc_is_missing(monkeypatch, capsys):
     from minidl.commands.kernels import record
 
@@ -367,6 +373,7 @@ def test_explaining_goes_on_where_nvrtc_is_missing(monkeypatch, capsys):
     assert status == 0 and "Not compiled: NVRTC is not here" in out and "Traffic of" in out
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_explaining_a_rung_that_does_not_fit_says_why(capsys):
     given = ["explain", "conv2d_y_v6_vectorised", "--set", "C=3"]
     assert main(["kernels", *given]) == 2
@@ -407,7 +414,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written():
-    rung = rung_named("gram_y_v4_register_tile")
+    rung = rung_named("gram_y_v5_register_tile")
     case = sizing.sized("gram_y", {"N": 1, "I": 20, "P": 600})
     return page(explain(rung, case, "float32", "sm_90", ladder=True))
 
@@ -423,7 +430,7 @@ def test_page_is_whole_and_needs_nothing_beside_it(written):
 
 
 def test_page_shows_every_line_with_traffic_and_the_launches(written):
-    assert "gram_y_v4_register_tile" in written and "gram_y_add_slices" in written
+    assert "gram_y_v5_register_tile" in written and "gram_y_add_slices" in written
     assert "prefers-color-scheme: dark" in written
     number = next(n for n, line in enumerate((folder() / "gram.cu").read_text().splitlines(), 1)
                   if "gram_y_add_slices(" in line)
@@ -431,6 +438,7 @@ def test_page_shows_every_line_with_traffic_and_the_launches(written):
     assert re.search(r'id="gram\.cu-\d+"><summary class="row h\d"', written)
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_page_is_written_whole_to_the_file(tmp_path, capsys):
     path = tmp_path / "pages" / "pick.html"
     assert main(["kernels", "explain", "pick_windows_v4_four", "--html", str(path)]) == 0
@@ -446,6 +454,7 @@ def test_squares_of_a_request_are_those_moved():
 # --- bench ---
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_bench_times_every_rung_on_the_emulator(capsys):
     status, out = run(capsys, "bench", "pick_windows", "--repeats", "1", "--json")
     rows = json.loads(out)
@@ -453,6 +462,7 @@ def test_bench_times_every_rung_on_the_emulator(capsys):
     assert all(row["milliseconds"] > 0 and row["device"] == "the emulator" for row in rows)
 
 
+@pytest.mark.usefixtures("with_compiler")
 def test_bench_says_what_its_times_are_and_why_a_rung_is_left_out(capsys):
     sizes = ["--set", "N=1", "C=3", "H=6", "O=2"]
     _, out = run(capsys, "bench", "conv2d_y", "--repeats", "1", *sizes)
@@ -484,7 +494,7 @@ def test_times_of_a_gpu_go_into_the_file_unless_they_are_of_other_sizes(
         bench.Timed(rung, case, "float32", "a GPU", 1.0) for rung in rungs
     ])
     assert main(["kernels", "bench", "gram_y", *flags]) == 0
-    assert paths == (["gram.cu"] if written else [])
+    assert paths == (["gram.cu", "gram_packs.cu"] if written else [])
 
 
 def test_ops_that_share_a_row_are_written_side_by_side():

@@ -111,6 +111,22 @@ def test_a_step_without_a_search_evaluates_as_often_as_max_eval_says():
     assert len(points) == 3 * 3
 
 
+@pytest.mark.parametrize(("begin", "tolerance"), [(0.0, 1e-7), (0.0, 0.0), (0.5, 1.0)])
+def test_nothing_moves_where_the_slope_is_within_its_tolerance(begin, tolerance):
+    x = minidl.tensor(np.full(2, begin), requires_grad=True)
+    method, count = optim.LBFGS([x], tolerance_grad=tolerance), []
+
+    def closure():
+        count.append(1)
+        method.zero_grad()
+        value = (x * x).sum()
+        value.backward()
+        return value
+
+    method.step(closure)
+    assert len(count) == 1 and x.tolist() == [begin] * 2
+
+
 def test_a_search_spends_what_max_eval_leaves_it():
     points, _ = descend(minidl, optim.LBFGS, "absolute", 8, max_iter=8, max_eval=9, **SEARCHED)
     assert len(points) <= 3 * (9 + 1)  # the first try of a search is not counted, as in PyTorch
@@ -128,6 +144,17 @@ def test_a_search_spends_what_max_eval_leaves_it():
     assert len(count) == 1 + 1 + optim.lbfgs.LONGEST_SEARCH
 
 
+def test_a_search_that_twice_tries_beside_an_end_goes_a_tenth_inside_from_there():
+    def evaluate(t):
+        over = max(t - 0.96, 0.0)
+        tried.append(t)
+        return Point(t, 250 * over**3 - t, None, 750 * over**2 - 1)
+
+    tried = []
+    strong_wolfe(evaluate, evaluate(0.0), 1.0, scale=1.0, c2=0.1)
+    assert tried == pytest.approx([0, 1, 0.9560437362812784, 0.9956043736281278])  # PyTorch's
+
+
 @pytest.mark.parametrize("wall", [0.4, 1.5, 3.0])
 @pytest.mark.parametrize("beyond", [math.nan, math.inf])
 def test_a_search_comes_back_from_where_there_is_no_value(wall, beyond):
@@ -138,3 +165,17 @@ def test_a_search_comes_back_from_where_there_is_no_value(wall, beyond):
 
     point, _ = strong_wolfe(evaluate, evaluate(0.0), 1.0, scale=1.0)
     assert 0 < point.t <= wall and point.value < 25
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_search_among_values_that_are_all_rounding_ends(seed):
+    """Without a tolerance the interval may shrink to nothing."""
+    rng = np.random.default_rng(seed)
+
+    def evaluate(t: float) -> Point:
+        return Point(t, 1.0 + 1e-7 * rng.standard_normal(), None, -abs(rng.standard_normal()))
+
+    for _ in range(50):
+        first = 10.0 ** rng.uniform(-3, 8)
+        point, spent = strong_wolfe(evaluate, Point(0.0, 1.0, None, -1.0), first, 1.0, tolerance=0)
+        assert point.t >= 0 and spent <= 26

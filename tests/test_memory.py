@@ -138,6 +138,12 @@ def test_an_update_in_blocks_gives_the_bits_of_one_of_the_whole(name, monkeypatc
     assert trained(64).tobytes() == trained(2**20).tobytes()
 
 
+def test_small_arrays_stay_whole():
+    a, b = np.ones((3, 4)), np.ones((3, 4))
+    ((whole, beside),) = blocks.in_blocks(a, b)
+    assert whole is a and beside is b
+
+
 def test_blocks_are_views_of_the_same_places(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", 40)
     a = np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1)

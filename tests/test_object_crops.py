@@ -50,6 +50,7 @@ def test_boxes_are_enlarged_about_their_middle_within_the_image():
     assert enlarged_box((10, 10, 20, 30), (100, 100), 2.0) == (5, 0, 25, 40)
     assert enlarged_box((10, 10, 20, 30), (100, 100), 1.0, (0.5, -0.25)) == (15, 5, 25, 25)
     assert enlarged_box((0, 0, 20, 30), (22, 100), 1.5) == (0, 0, 22, 38)
+    assert enlarged_box((21, 0, 22, 1), (22, 100), 1.0) == (18, 0, 22, 4)  # four pixels at least
 
 
 def test_the_first_stage_keeps_the_object_in_the_middle_alone(scenes):
@@ -94,6 +95,8 @@ def test_windows_cover_the_image_half_a_side_apart():
     boxes = square_windows((40, 60), shares=(0.5,))
     sides = {(b - t, r - l) for t, l, b, r in boxes}
     assert sides == {(20, 20)}
+    usual = square_windows((100, 160))
+    assert {b - t for t, _, b, _ in usual} == {r - l for _, l, _, r in usual} == {70, 45, 30}
     covered = np.zeros((40, 60), int)
     for t, l, b, r in boxes:
         covered[t:b, l:r] += 1

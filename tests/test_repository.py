@@ -136,3 +136,32 @@ def test_collecting_the_tests_compiles_nothing_and_asks_no_compiler():
     lines = done.stdout.splitlines()
     assert any(" tests collected" in line for line in lines), done.stderr
     assert [line for line in lines if line.startswith(("started", "loaded"))] == []
+
+
+BENCHMARKS = {path.stem: path for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+def defined(path: Path) -> set[str]:
+    """The names that a file gives to what it holds at its top."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name))
+    return names
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_benchmarks_find_what_they_import_from_each_other(name):
+    """Some need PyTorch, so that no other test imports them."""
+    for node in ast.walk(ast.parse(BENCHMARKS[name].read_text("utf-8"))):
+        where = (getattr(node, "module", "") or "").removeprefix("benchmarks.")
+        if isinstance(node, ast.ImportFrom) and where in BENCHMARKS:
+            assert {alias.name for alias in node.names} <= defined(BENCHMARKS[where]), where
+        of = node.value if isinstance(node, ast.Attribute) else None
+        if isinstance(of, ast.Name) and of.id in BENCHMARKS and of.id in defined(BENCHMARKS[name]):
+            assert node.attr in defined(BENCHMARKS[of.id]), node.attr

@@ -93,6 +93,8 @@ def test_imresize_rounds_sizes_up_and_takes_sizes():
     assert imresize(x, 1 / 3).shape == (2, 3, 3, 4)
     assert imresize(x, (2, 0.5)).shape == (2, 3, 14, 5)
     assert imresize(x, size=(5, 31)).shape == (2, 3, 5, 31)
+    # As in MATLAB: 0.07 * 100 is a little above 7, and rounded up.
+    assert imresize(np.zeros((100, 2)), (0.07, 1)).shape == (8, 2)
     np.testing.assert_array_equal(imresize(x, 1), x)
     # A constant stays one, and far from the border a straight line stays straight.
     np.testing.assert_allclose(imresize(np.full((5, 6), 0.3), 1.7), 0.3)

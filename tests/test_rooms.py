@@ -17,7 +17,7 @@ FLOORS = (
     ("minidl.lecture",),
     ("minidl.tasks",),
     ("minidl.models",),
-    ("minidl.files.pretrained", "minidl.train", "minidl.optim"),
+    ("minidl.files.known_weights", "minidl.files.pretrained", "minidl.train", "minidl.optim"),
     ("minidl.nn", "minidl.data"),
     ("minidl",),  # the face: what a user reaches by ``import minidl``
     ("minidl.check", "minidl.creation", "minidl.derivatives", "minidl.in_place",
@@ -32,8 +32,8 @@ FLOORS = (
     ("minidl.cuda",),
     # What every room speaks: arrays, windows, taps, files that are whole or absent.
     ("minidl.compute.reference",),
-    ("minidl.compute.arrays", "minidl.compute.buffers", "minidl.compute.taps",
-     "minidl.compute.threads", "minidl.compute.windows", "minidl.files"),
+    ("minidl.compute.arrays", "minidl.compute.buffers", "minidl.compute.layout",
+     "minidl.compute.taps", "minidl.compute.threads", "minidl.compute.windows", "minidl.files"),
     ("minidl.errors",),
 )
 """From the top of the house to its ground. A module imports from its own floor and from those

@@ -246,6 +246,11 @@ def test_fcn_brings_the_scores_of_each_map_to_the_pixels_they_are_of(stride, lay
     np.testing.assert_allclose(y.data[0, 0, 70:130, 90], np.arange(70, 130))
 
 
+def test_fcn_with_same_padding_looks_at_as_much_before_a_cell_as_behind_it():
+    model = FCN(2, 32, padding="same", width=1 / 64)
+    assert sizes(model, images(1, 3, 96, 64))["fc6"] == (3, 2)
+
+
 def test_fcn_starts_with_scores_of_zero_so_that_skips_change_nothing():
     model = fcn8s(4, width=1 / 64)
     assert not model(images(1, 3, 20, 20)).data.any()
@@ -276,6 +281,18 @@ def test_fcn_refuses_settings_it_does_not_know(settings):
 def test_segnet_refuses_an_upsampling_it_does_not_know():
     with pytest.raises(ArgumentError, match="choose one of"):
         SegNet(width=1 / 64, upsampling="nearest")
+
+
+def test_fixed_upsampling_puts_values_at_the_upper_left_of_each_cell():
+    model, entered, left = SegNetBasic(classes=2, width=1 / 64, upsampling="fixed"), [], []
+    for stage in model.decoder:
+        stage.register_forward_hook(lambda _s, inputs, _output: entered.append(inputs[0].data))
+        stage.register_forward_hook(lambda _s, _inputs, output: left.append(output.data))
+    model(images(1, 3, 20, 14))
+    for below, here in zip(left, entered[1:], strict=False):
+        h, w = (s // 2 + s % 2 for s in here.shape[2:])
+        np.testing.assert_array_equal(here[:, :, ::2, ::2], below[:, :, :h, :w])
+        assert not here[:, :, 1::2].any() and not here[:, :, :, 1::2].any()
 
 
 def test_segnet_puts_values_where_the_pool_found_them_and_zeros_elsewhere():

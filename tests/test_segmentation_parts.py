@@ -614,6 +614,14 @@ def test_deformed_tiles_keep_image_labels_and_weights_together():
         DeformedTiles(images, instances[:1], 40, 4)
 
 
+def test_grey_changes_about_the_middle_of_the_range():
+    grey = np.full((1, 1, 24, 24), 0.5, np.float32)
+    tiles = DeformedTiles(grey, np.zeros((1, 24, 24), np.int64), 20, 2, 0.1, class_weight=(1, 1))
+    found = [tiles.draw(0, np.random.default_rng(k))[0].mean() for k in range(30)]
+    assert np.mean(found) == pytest.approx(0.5, abs=0.03)
+    assert np.std(found) == pytest.approx(0.05, rel=0.3)
+
+
 # --- pictures of labels ---
 
 

@@ -8,7 +8,7 @@ import pytest
 import minidl
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad
-from minidl.errors import ArgumentError, CheckpointError, DataError
+from minidl.errors import ArgumentError, CheckpointError, DataError, ShapeError
 from minidl.models.rednet import REDNet
 from minidl.models.srcnn import SRCNN, parameter_groups
 from minidl.models.vdsr import VDSR
@@ -200,7 +200,8 @@ def test_rednets_weights_keep_the_size_of_what_runs_through_them():
     model = REDNet(4, 64)
     for layer in (*model.convolutions, *model.deconvolutions):
         expected = (2 / (9 * layer.in_channels)) ** 0.5
-        assert layer.weight.data.std() == pytest.approx(expected, rel=0.1)
+        three_errors = 3 / (2 * layer.weight.size) ** 0.5
+        assert layer.weight.data.std() == pytest.approx(expected, rel=three_errors)
         assert not layer.bias.data.any()
 
 
@@ -260,6 +261,14 @@ def test_a_network_learns_one_batch_by_heart(build, lr, steps, share):
         loss.backward()
         optimizer.step()
     assert loss.item() < share * euclidean_loss(x[..., inside, inside], target).item()
+
+
+def test_euclidean_loss_is_half_the_squared_distance_of_each_image():
+    answer, target = drawn(2, 3, 4, 5, dtype=np.float64), np.ones((2, 3, 4, 5))
+    distances = [np.linalg.norm(a - t) for a, t in zip(answer, target, strict=True)]
+    assert euclidean_loss(answer, target).item() == pytest.approx(np.square(distances).mean() / 2)
+    with pytest.raises(ShapeError, match="the middle"):
+        euclidean_loss(answer, target[..., 1:])
 
 
 @pytest.mark.parametrize("rate", [0.1, 4.0])

@@ -159,6 +159,8 @@ def test_padded_network_keeps_the_size_and_names_multiples():
 def test_centre_crop_takes_the_middle_and_refuses_to_grow():
     x = Tensor(np.arange(30).reshape(1, 5, 6))
     assert centre_crop(x, (3, 2)).data.tolist() == [[[8, 9], [14, 15], [20, 21]]]
+    np.testing.assert_array_equal(centre_crop(x, (3, 6)).data, x.data[:, 1:4])
+    np.testing.assert_array_equal(centre_crop(x, (5, 4)).data, x.data[:, :, 1:5])
     with pytest.raises(ShapeError, match="larger"):
         centre_crop(x, (6, 6))
 
@@ -285,8 +287,8 @@ def test_tiles_cover_each_pixel_once_and_read_no_more_than_they_need():
 
 def test_a_padded_network_is_tiled_by_its_middle():
     image = drawn(1, 20, 20)
-    tiled = overlap_tile(lambda x: x * 2, image, 8, 4)
-    np.testing.assert_array_equal(tiled, image * 2)
+    for model in (lambda x: x * 2, lambda x: x[:, :, 3:-3] * 2, lambda x: x[..., 3:-3] * 2):
+        np.testing.assert_array_equal(overlap_tile(model, image, 8, 4), image * 2)
 
 
 def test_tiles_that_leave_gaps_or_come_out_small_are_refused():

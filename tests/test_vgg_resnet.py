@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import re
 from collections import OrderedDict
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -16,11 +12,11 @@ import pytest
 import minidl
 import minidl.functional as F
 from minidl import Tensor, nn, no_grad
-from minidl.errors import ArgumentError, CheckpointError, DataError, MissingExtraError
-from minidl.files import pretrained
-from minidl.files.pretrained import download, load_weights, verify
+from minidl.errors import ArgumentError, CheckpointError
+from minidl.files.known_weights import verify
+from minidl.files.pretrained import load_weights
 from minidl.files.serialize import save_arrays, save_tree
-from minidl.models.resnet import BLOCKS_18, BLOCKS_34, ResNet, resnet18, resnet34
+from minidl.models.resnet import BLOCKS_18, BLOCKS_34, BasicBlock, ResNet, resnet18, resnet34
 from minidl.models.vgg import STAGES_16, STAGES_19, VGG, normalise, vgg16, vgg19
 from minidl.nn import init
 from tests import strict_cupy
@@ -199,6 +195,8 @@ def test_initial_weights_keep_the_variance_of_gradients():
     fc6 = VGG((1,), width=8, hidden=64).classifier[0]
     assert fc6.weight.data.std() == pytest.approx(0.01, rel=0.05)
     assert not conv.bias.data.any() and not fc6.bias.data.any()
+    widening = BasicBlock(16, 64, stride=2).conv1
+    assert widening.weight.data.std() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
 
 
 def test_images_are_normalised_as_torchvision_and_as_caffe_do():
@@ -293,63 +291,6 @@ def test_weights_may_be_a_part_of_a_file(tmp_path):
         load_weights(other, tmp_path / "c.safetensors", part="epoch")
     load_weights(other, tmp_path / "c.safetensors", part="state_dict")
     np.testing.assert_array_equal(other.fc.weight.data, model.fc.weight.data)
-
-
-@pytest.fixture
-def server(tmp_path_factory, monkeypatch):
-    """A folder that ``download`` fetches from."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    folder = tmp_path_factory.mktemp("served")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as http:
-        thread = Thread(target=http.serve_forever, daemon=True)
-        thread.start()
-        monkeypatch.setattr(pretrained, "SOURCE", f"http://127.0.0.1:{http.server_port}/")
-        yield folder
-        http.shutdown()
-        thread.join()
-
-
-def test_weights_are_fetched_once_on_request_and_verified(server, tmp_path, monkeypatch):
-    pytest.importorskip("pooch", reason="downloading needs pooch")
-    path = weight_file(server, narrow_resnet().state_dict())
-    monkeypatch.setitem(pretrained.FILES, "net", path.name)
-    fetched = download("net", tmp_path / "weights")
-    assert fetched.read_bytes() == path.read_bytes()
-    path.unlink()
-    assert download("net", tmp_path / "weights") == fetched  # no longer there to be fetched
-    load_weights(narrow_resnet(), fetched)
-
-
-def test_a_download_that_is_not_what_its_name_says_leaves_nothing(server, tmp_path, monkeypatch):
-    pytest.importorskip("pooch", reason="downloading needs pooch")
-    (server / "net-01234567.pth").write_bytes(b"something else")
-    monkeypatch.setitem(pretrained.FILES, "net", "net-01234567.pth")
-    with pytest.raises(CheckpointError, match="begins with 01234567"):
-        download("net", tmp_path)
-    monkeypatch.setitem(pretrained.FILES, "net", "absent-01234567.pth")
-    with pytest.raises(DataError, match="could not be fetched"):
-        download("net", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_download_refuses_unknown_names_and_says_what_to_install(tmp_path, monkeypatch):
-    with pytest.raises(ArgumentError, match="'alexnet'"):
-        download("alexnet", tmp_path)
-
-    def absent(module: str):
-        raise ImportError(f"No module named {module!r}")
-
-    monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(MissingExtraError, match=r"minidl\[data\]"):
-        download("vgg16", tmp_path)
-
-
-def test_files_that_are_known_carry_their_prefix():
-    assert all(re.fullmatch(rf"{n}-[0-9a-f]{{8}}\.pth", f) for n, f in pretrained.FILES.items())
 
 
 # --- with PyTorch ---

@@ -61,11 +61,42 @@ __device__ __forceinline__ void store_part(real* to, const Lanes& a, const Part&
 // Copies neighbours, from any address to any: a GPU moves packs from and to aligned ones only.
 __device__ __forceinline__ void copy(real* to, const real* from, int count, const real* to_end, const real* from_end) {
 #ifdef MINIDL_NATIVE
-    for (int e = 0; e < count; e += LANES) {
-        const Part part(count, e);
-        store_part(to + e, load_part(from + e, part, from_end), part, to_end);
-    }
+    int e = 0;
+    for (; e + LANES <= count; e += LANES) store_lanes(to + e, load_lanes(from + e));
+    const Part part(count, e);
+    if (e < count) store_part(to + e, load_part(from + e, part, from_end), part, to_end);
 #else
     for (int e = 0; e < count; e++) to[e] = from[e];
 #endif
+}
+
+// Packs that a thread takes side by side: four natively, as many lines of the cache; one on a GPU.
+constexpr int WIDEST = 1 + (VECTOR / 32 + 1) / 2 * 3;
+
+// How many of them, and whether they are whole.
+template <int COUNT, bool WHOLE>
+struct Width {
+    static constexpr int packs = COUNT;
+    static constexpr bool whole = WHOLE;
+    __device__ __forceinline__ static Lanes get(const real* from, const Part& part, const real* end) {
+        return WHOLE ? load_lanes(from) : load_part(from, part, end);
+    }
+    __device__ __forceinline__ static void put(real* to, const Lanes& a, const Part& part, const real* end) {
+        if (WHOLE) store_lanes(to, a);
+        else store_part(to, a, part, end);
+    }
+};
+
+// Has the numbers `first` to `last` - 1 of a run done by take(width, c), from c on, as many packs as there are.
+template <class Take>
+__device__ __forceinline__ void each_width(int first, int last, int S, Take take) {
+    for (int c = first; c < last;) {
+        if constexpr (WIDEST == 4) {
+            if (c + 4 * LANES <= last) { take(Width<4, true>(), c), c += 4 * LANES; continue; }
+            if (c + 2 * LANES <= last) { take(Width<2, true>(), c), c += 2 * LANES; continue; }
+        }
+        if (Part(S, c).whole) take(Width<1, true>(), c);
+        else take(Width<1, false>(), c);
+        c += LANES;
+    }
 }

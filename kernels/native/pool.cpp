@@ -20,7 +20,7 @@ typedef void (*Call)(const Launch* launch, long long first, long long last);
 
 namespace {
 
-constexpr int LOOKS = 4000;  // how often a worker looks for work before it sleeps: some ten microseconds
+constexpr int LOOKS = 20000;  // how often a worker looks for work before it sleeps: some 200 microseconds
 constexpr int TURNS = 4;     // of each thread, in a launch: they end at about the same time then
 
 struct Work {

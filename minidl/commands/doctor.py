@@ -45,7 +45,7 @@ class Finding:
 OPTIONAL_PACKAGES = [
     ("scikit-learn", "the digits and the demo's clustering", "pip install 'minidl[data]'"),
     ("matplotlib", "charts", "pip install 'minidl[plots]'"),
-    ("pooch", "downloads of datasets", "pip install 'minidl[data]'"),
+    ("pooch", "downloads of data sets and weights", "pip install 'minidl[data]'"),
     ("tensorboardX", "TensorBoard logs", "pip install 'minidl[tensorboard]'"),
     ("torch", "a second oracle for the tests, a rival for the benchmarks", "pip install torch"),
 ]

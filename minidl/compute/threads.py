@@ -9,10 +9,10 @@ cores share, and the copies around them run in parallel too.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:  # both are imported when the first work is spread
     from concurrent.futures import ThreadPoolExecutor
@@ -48,12 +48,18 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def blas_alone() -> Any:
-    """Return a block in which BLAS uses one thread, as the many that call it require."""
-    blas = _blas()
-    if all(library.num_threads == 1 for library in blas.lib_controllers):
-        return nullcontext()
-    return blas.limit(limits=1)
+@contextmanager
+def blas_alone() -> Iterator[None]:
+    """Let BLAS use one thread in a ``with`` block, as the many that call it require."""
+    used = [(library, library.num_threads) for library in _blas().lib_controllers]
+    many = [(library, threads) for library, threads in used if threads != 1]
+    for library, _ in many:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, threads in many:
+            library.set_num_threads(threads)
 
 
 def each(

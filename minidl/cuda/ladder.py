@@ -56,7 +56,7 @@ class Rung:
     level : int
         Its place on the ladder, from 1.
     name : str
-        The name of its kernel: ``"gram_y_v2_shared_tile"``.
+        The name of its kernel: ``"gram_y_v3_shared_tile"``.
     """
 
     op: str

@@ -112,8 +112,11 @@ def _natively(kernel: str | Kernel, grid: Any, block: Any, arguments: dict[str, 
     found = shipped().get(kernel) if isinstance(kernel, str) else None
     if found is None or type(grid) is not int or type(block) is not int:
         return False
-    dtypes = [value.dtype for value in arguments.values() if type(value) is np.ndarray]
-    real = next((REALS[dtype] for dtype in dtypes if dtype in REALS), "float")
+    real = "float"
+    for value in arguments.values():
+        if type(value) is np.ndarray and value.dtype in REALS:
+            real = REALS[value.dtype]
+            break
     form = native.form_of(found, real)
     values: list[Any] = []
     if not form.plain or len(form.parameters) != len(arguments):

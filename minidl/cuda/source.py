@@ -88,6 +88,9 @@ class Source:
     path: Path
     text: str = field(repr=False)
 
+    def __hash__(self) -> int:
+        return hash(self.text)  # which Python remembers; asked several times a launch
+
     @property
     def name(self) -> str:
         return self.path.name

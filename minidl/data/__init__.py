@@ -40,3 +40,4 @@ from minidl.data.readers.legend import CAMVID, CELLS, VOC, Legend
 from minidl.data.readers.mnist import has_mnist, mnist
 from minidl.data.readers.photographs import photographs
 from minidl.data.readers.voc import voc2012
+from minidl.data.watching import watched

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compute.arrays import is_array
+from minidl.compute.counts import whole
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.tensor import Tensor
 
@@ -63,9 +64,10 @@ class Dataset:
 
     def __getitem__(self, i: int) -> Example:
         """Example i, transformed with random numbers that depend on i alone."""
+        i = whole(f"{type(self).__name__}: the number of an example", i, None)
         if not -len(self) <= i < len(self):
             raise IndexError(f"{type(self).__name__}: there is no example {i} of {len(self)}")
-        i = int(i) % len(self)
+        i %= len(self)
         return self.draw(i, np.random.default_rng(i))
 
 
@@ -181,6 +183,30 @@ def as_dataset(who: str, given: Any) -> Dataset:
     )
 
 
+def numbers_of_examples(who: str, numbers: Any, count: int) -> np.ndarray:
+    """Read numbers of examples, (N,) int64, of which there are ``count``.
+
+    Raises
+    ------
+    ArgumentError
+        If one is no example, or no integer; ``who`` says what they are.
+    """
+    given = np.asarray(numbers)
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise ArgumentError(
+            message(
+                f"{who} must be a list of integers",
+                f"received {given.dtype} of shape {given.shape}",
+                hint="numpy.flatnonzero turns a mask into indices.",
+            )
+        )
+    given = given.astype(np.int64)
+    outside = given[(given < 0) | (given >= count)]
+    if outside.size:
+        raise ArgumentError(f"{who}: there is no example {outside[0]} in a dataset of {count}")
+    return given
+
+
 class Subset(Dataset):
     """Some examples of a dataset, by number.
 
@@ -191,21 +217,8 @@ class Subset(Dataset):
     """
 
     def __init__(self, dataset: Any, indices: Sequence[int] | np.ndarray):
-        dataset, given = as_dataset("Subset", dataset), np.asarray(indices)
-        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-            raise ArgumentError(
-                message(
-                    "Subset: indices must be a list of integers",
-                    f"received {given.dtype} of shape {given.shape}",
-                    hint="numpy.flatnonzero turns a mask into indices.",
-                )
-            )
-        self.dataset, self.indices = dataset, given.astype(np.int64)
-        outside = self.indices[(self.indices < 0) | (self.indices >= len(dataset))]
-        if outside.size:
-            raise ArgumentError(
-                f"Subset: there is no example {outside[0]} in a dataset of {len(dataset)}"
-            )
+        self.dataset = as_dataset("Subset", dataset)
+        self.indices = numbers_of_examples("Subset: indices", indices, len(self.dataset))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -238,8 +251,9 @@ def random_split(dataset: Dataset, lengths: Sequence[float], seed: int = 0) -> l
     if not exact or sum(sizes) != n or min(sizes, default=0) < 0:
         raise ArgumentError(
             message(
-                "random_split: the lengths must add up to the dataset's",
+                "random_split: the lengths, none below 0, must add up to the dataset's",
                 f"received {list(lengths)} for {n} examples",
+                hint="fractions add up to 1.",
             )
         )
     order = np.random.default_rng(seed).permutation(n)
@@ -260,9 +274,9 @@ def shuffled_rounds(dataset: Dataset, count: int, seed: int = 0) -> Subset:
     Raises
     ------
     ArgumentError
-        If there is nothing to draw from.
+        If there is nothing to draw from, or ``count`` is no integer, or negative.
     """
-    n = len(dataset)
+    n, count = len(dataset), whole("shuffled_rounds: count", count)
     if count > 0 and n == 0:
         raise ArgumentError(f"shuffled_rounds: an empty dataset has not {count} examples to draw")
     rng = np.random.default_rng(seed)

@@ -10,13 +10,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from minidl.compute.arrays import to_device
-from minidl.data.dataset import ArrayDataset, Dataset, Example, Subset, as_dataset
+from minidl.compute.counts import whole
+from minidl.data.dataset import (
+    ArrayDataset,
+    Dataset,
+    Example,
+    Subset,
+    as_dataset,
+    numbers_of_examples,
+)
 from minidl.errors import ArgumentError, CheckpointError, DtypeError, ShapeError, message
 from minidl.tensor import Tensor, as_tensor, default_dtype
 
@@ -57,7 +64,8 @@ class DataLoader:
         handed out.
     sampler : iterable of int, optional
         The numbers of an epoch's examples in their order, asked anew for every epoch; in place
-        of ``shuffle``. A run that is resumed asks again: the same numbers must come.
+        of ``shuffle``. A run that is resumed asks again: the same numbers must come. What is no
+        number of an example is refused when an epoch begins.
     **others
         ``collate_fn``, ``num_workers``, ``prefetch_factor``: PyTorch's names of collate, workers
         (which are threads here), and prefetch; ``pin_memory`` and ``persistent_workers`` have
@@ -95,10 +103,7 @@ class DataLoader:
             ("prefetch", prefetch, 1),
             ("seed", seed, 0),
         ):
-            if not isinstance(value, Integral) or value < least:
-                raise ArgumentError(
-                    f"DataLoader: {name} must be an integer, at least {least}, not {value!r}"
-                )
+            whole(f"DataLoader: {name}", value, least)
         self.dataset: Dataset = as_dataset("DataLoader", dataset)
         self.batch_size, self.sampler = batch_size, sampler
         self.shuffle, self.drop_last = shuffle, drop_last
@@ -139,9 +144,9 @@ class DataLoader:
         return len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
 
     def _order(self) -> np.ndarray:
-        if self.sampler is not None:
-            return np.array(list(self.sampler), np.int64)
         n = len(self.dataset)
+        if self.sampler is not None:
+            return numbers_of_examples("DataLoader: a sampler's numbers", list(self.sampler), n)
         if not self.shuffle:
             return np.arange(n)
         return np.random.default_rng([self.seed, self.epoch]).permutation(n)

@@ -1,91 +1,32 @@
-"""Weights that others have trained: found, verified, loaded.
+"""Weights that others have trained, loaded into a model.
 
-torchvision's files carry the beginning of their SHA-256 in their names,
+    model = resnet18()
+    load_weights(model, "resnet18")                     # by name, once it has been fetched
+    load_weights(model, "folder/resnet18-f37072fd.pth")  # or by its file
 
-    vgg16-397923af.pth
-
-and a file whose contents do not begin so is refused, whatever it is called and
-wherever it came from. Nothing is fetched unless ``download`` is called.
-
-    model = vgg16()
-    load_weights(model, download("vgg16", "weights"))
-
-Source: torchvision's ``models/vgg.py`` and ``models/resnet.py`` (the file names).
+Which names there are, where their files lie, and how they are verified:
+``minidl.files.known_weights``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from minidl.compute.arrays import is_array
-from minidl.errors import ArgumentError, CheckpointError, DataError, import_extra, message
+from minidl.errors import CheckpointError, message
+from minidl.files.known_weights import find, verify
 from minidl.files.serialize import load
-from minidl.files.whole import Pathlike, replacing
+from minidl.files.whole import Pathlike
 from minidl.nn import LoadReport, Module
-
-SOURCE = "https://download.pytorch.org/models/"
-"""The address of torchvision's weight files."""
-
-FILES = {
-    "vgg16": "vgg16-397923af.pth",
-    "vgg16_bn": "vgg16_bn-6c64b313.pth",
-    "vgg19": "vgg19-dcbb9e9d.pth",
-    "vgg19_bn": "vgg19_bn-c79401a0.pth",
-    "resnet18": "resnet18-f37072fd.pth",
-    "resnet34": "resnet34-b627a593.pth",
-}
-"""The name of each network's weight file, trained on ImageNet."""
 
 PARTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "params", "weights")
 """Names of the part of a checkpoint that holds a network's weights, the likeliest first."""
 
 WRAPPER = "module."
 """The beginning of every name in a file of a network that was wrapped in DataParallel."""
-
-_PREFIX = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
-
-
-def verify(path: Pathlike, name: str = "") -> str:
-    """Compare a file's contents with the SHA-256 prefix in its name.
-
-    Parameters
-    ----------
-    path : str or path
-    name : str
-        Compare with the prefix in this name instead.
-
-    Returns
-    -------
-    str
-        The prefix; empty if the name has none, and nothing was compared.
-
-    Raises
-    ------
-    CheckpointError
-        If they differ, or the file cannot be read.
-    """
-    named = _PREFIX.search(name or Path(path).name)
-    if named is None:
-        return ""
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as cause:
-        raise CheckpointError(f"cannot load {os.fspath(path)!r}: {cause.strerror}") from None
-    if not digest.startswith(named[1]):
-        raise CheckpointError(
-            message(
-                f"cannot load {os.fspath(path)!r}",
-                f"its name says that its SHA-256 begins with {named[1]}",
-                f"it is {digest}",
-                hint="take another copy; if these digits mean something else, rename it.",
-            )
-        )
-    return named[1]
 
 
 def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str = "") -> LoadReport:
@@ -96,7 +37,8 @@ def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str =
     model : Module
         The model; its ``pretrained`` becomes True.
     path : str or path
-        If its name ends with ``-`` and a SHA-256 prefix, this is verified first.
+        If its name ends with ``-`` and a SHA-256 prefix, this is verified first. Or the name of a
+        known file, such as "resnet18".
     strict : bool
         Whether all names must agree. Counters of batches, which files from before
         PyTorch 0.4.1 lack, may always be missing.
@@ -113,16 +55,35 @@ def load_weights(model: Module, path: Pathlike, strict: bool = True, part: str =
     Raises
     ------
     CheckpointError
-        If the file is not what its name says, cannot be read, or does not fit the
+        If the file is not there, is not what its name says, cannot be read, or does not fit the
         model; then nothing has been changed.
     """
+    path = find(path)
     verify(path)
     state = weights_by_name(path, part)
+    _refuse_blanks(path, state)
     if all(name.startswith(WRAPPER) for name in model.state_dict()):
         state = {f"{WRAPPER}{name}": value for name, value in state.items()}
     report = model.load_state_dict(state, strict)
     model.pretrained = True
     return report
+
+
+def _refuse_blanks(path: Pathlike, state: dict[str, Any]) -> None:
+    """Refuse arrays that are there in name only, such as the classifier of vgg16_caffe."""
+    blank = [
+        name for name, array in state.items()
+        if array.dtype.kind == "f" and array.size
+        and np.isnan(array.flat[0]) and np.isnan(array).all()
+    ]
+    if blank:
+        raise CheckpointError(
+            message(
+                f"cannot load {os.fspath(path)!r}",
+                f"nothing but NaN is in {', '.join(blank[:4])}{', ...' if blank[4:] else ''}",
+                hint="of a VGG's file without a classifier, load_features takes the convolutions.",
+            )
+        )
 
 
 def weights_by_name(path: Pathlike, part: str = "") -> dict[str, Any]:
@@ -157,56 +118,3 @@ def _is_weights(value: Any) -> TypeGuard[dict[str, Any]]:
         and len(value) > 0
         and all(isinstance(name, str) and is_array(item) for name, item in value.items())
     )
-
-
-def download(name: str, folder: Pathlike) -> Path:
-    """Fetch a network's weight file, unless the folder has it, and verify it.
-
-    Parameters
-    ----------
-    name : str
-        One of ``FILES``.
-    folder : str or path
-        The folder to keep it in.
-
-    Returns
-    -------
-    Path
-        The file, for ``load_weights``.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no such name.
-    MissingExtraError
-        If pooch is not installed (``minidl[data]``).
-    DataError
-        If the file cannot be fetched.
-    CheckpointError
-        If it is not what its name says.
-    """
-    if name not in FILES:
-        raise ArgumentError(
-            message(
-                f"download: no weights are known for {name!r}",
-                hint=f"choose one of {tuple(FILES)}.",
-            )
-        )
-    target = Path(folder) / FILES[name]
-    if target.exists():
-        verify(target)
-        return target
-    pooch = import_extra("pooch", "data", "minidl.files.pretrained.download")
-    with replacing(target) as temporary:
-        try:
-            pooch.HTTPDownloader()(SOURCE + FILES[name], str(temporary), None)
-        except (OSError, ValueError) as cause:  # no connection; no such file there
-            raise DataError(
-                message(
-                    f"download: {FILES[name]} could not be fetched into '{folder}'",
-                    f"{type(cause).__name__}: {cause}",
-                    hint="try again later, or put the file there yourself.",
-                )
-            ) from cause
-        verify(temporary, FILES[name])  # before it gets its name
-    return target

@@ -20,6 +20,7 @@ from minidl.functional.activation import (
     tanh,
 )
 from minidl.functional.conv import conv2d, conv_transpose2d
+from minidl.functional.diagonal import diagonal
 from minidl.functional.dropout import dropout, dropout2d
 from minidl.functional.einsum import einsum
 from minidl.functional.embedding import embedding, one_hot

@@ -14,7 +14,7 @@ from minidl.autograd import Op
 from minidl.compute import reference
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.passes import pass_over
-from minidl.errors import ArgumentError, message
+from minidl.errors import ArgumentError, DtypeError, message
 from minidl.functional.pointwise import clip, erf, erf_of, exp, floating, pow, square, where
 from minidl.kinds import Pointwise
 from minidl.tensor import Tensor, as_tensor
@@ -193,8 +193,24 @@ def mish(x: Any, inplace: bool = False) -> Tensor:
 def hardtanh(
     x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """Cut x off at ``min_val`` and ``max_val``, where the slope is 0."""
+    """Cut x off at ``min_val`` and ``max_val``, where the slope is 0.
+
+    Integers stay integers.
+
+    Raises
+    ------
+    DtypeError
+        If x holds integers, and a limit is a fraction. (PyTorch cuts it off.)
+    """
     x = as_tensor(x)
+    if x.dtype.kind != "f":
+        if int(min_val) != min_val or int(max_val) != max_val:
+            raise DtypeError(
+                message(f"hardtanh: x holds {x.dtype}, and a limit is a fraction",
+                        f"received min_val = {min_val}, max_val = {max_val}",
+                        hint="convert first: x.astype(numpy.float32).")
+            )
+        min_val, max_val = int(min_val), int(max_val)
     inside = (x.data > min_val) & (x.data < max_val)
     return where(inside, x, clip(x.detach(), min_val, max_val))
 

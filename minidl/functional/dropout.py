@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl import random
+from minidl.compute.arrays import xp_of
 from minidl.errors import ArgumentError, ShapeError
-from minidl.tensor import Tensor, as_tensor
+from minidl.tensor import Tensor, as_tensor, default_dtype
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -48,5 +51,9 @@ def _dropped(who: str, x: Tensor, p: float, training: bool, shape: tuple[int, ..
         return x
     if p == 1:
         return x * 0.0
-    kept = random.uniform(shape, device=x.device) >= p
-    return x * (kept.astype(x.dtype) * (1 / (1 - p)))
+    kept = random.uniform(shape, device=x.device).data >= p
+    xp, dtype = xp_of(kept), x.dtype if x.dtype.kind == "f" else np.dtype(default_dtype)
+    # In x's order of memory, or else what follows would be computed on arrays of two orders.
+    factor = xp.empty_like(x.data, dtype) if shape == x.shape else xp.empty(shape, dtype)
+    xp.multiply(kept, dtype.type(1 / (1 - p)), out=factor)
+    return x * Tensor(factor)

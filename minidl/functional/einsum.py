@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minidl.errors import ArgumentError, ShapeError, message
+from minidl.functional.diagonal import diagonal
 from minidl.functional.matmul import matmul
 from minidl.functional.reduce import sum
 from minidl.functional.shape import expand, permute, reshape
@@ -25,7 +26,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 
     Letters behind the arrow are kept, in their order; the others are summed over. Without an
     arrow those are kept that stand once, in the order of the alphabet. ``...`` stands for
-    further axes, which broadcast.
+    further axes, which broadcast. A letter that stands twice in one operand is its diagonal:
+    "ii->i"; "ii" is the sum over it, the trace.
 
     Parameters
     ----------
@@ -36,10 +38,10 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     Raises
     ------
     ArgumentError
-        If the equation and the operands do not fit, or a letter stands twice in one operand (a
-        diagonal) or behind the arrow.
+        If the equation and the operands do not fit, or a letter stands twice behind the arrow.
     ShapeError
-        If two axes of one letter differ in size, and neither has size 1.
+        If two axes of one letter differ in size, and neither has size 1; or, of one operand, at
+        all.
 
     Notes
     -----
@@ -75,7 +77,7 @@ def _read(equation: str, tensors: Sequence[Tensor]) -> tuple[list[Named], str]:
     more = max([_unnamed(t, term) for t, term in pairs if "..." in term], default=0)
     unused = [c for c in LETTERS if c not in equation]
     dots = "".join(unused[: max(more, 0)])
-    named = [(t, _letters(equation, term, t, dots)) for t, term in pairs]
+    named = [_on_diagonals(equation, t, _letters(equation, term, t, dots)) for t, term in pairs]
     if not arrow:
         once = sorted(c for c in set(left) - set(",.") if left.count(c) == 1)
         return named, dots + "".join(once)
@@ -97,12 +99,23 @@ def _letters(equation: str, term: str, tensor: Tensor, dots: str) -> str:
     letters = term.replace("...", dots[len(dots) - more :] if more > 0 else "", 1)
     if more < 0 or len(letters) != tensor.ndim or "." in letters:
         raise _refused(equation, f"{term!r} does not name the axes of shape {tensor.shape}")
-    if len(set(letters)) < len(letters):
-        raise _refused(
-            equation, f"a letter stands twice in {term!r}, which is a diagonal",
-            "take it first: x[i, i] with i = numpy.arange(n), and one letter for it.",
-        )
     return letters
+
+
+def _on_diagonals(equation: str, tensor: Tensor, letters: str) -> Named:
+    """Read the diagonals of axes that bear one letter."""
+    for letter in sorted(set(letters)):
+        while letters.count(letter) > 1:
+            first = letters.index(letter)
+            second = letters.index(letter, first + 1)
+            if tensor.shape[first] != tensor.shape[second]:
+                raise ShapeError(
+                    message(f"einsum: {letter!r} is a diagonal, of axes that differ in size",
+                            f"the equation is {equation!r}; an operand has shape {tensor.shape}")
+                )
+            tensor = diagonal(tensor, 0, first, second)
+            letters = letters[:first] + letters[first + 1 : second] + letters[second + 1 :] + letter
+    return tensor, letters
 
 
 def _sizes(equation: str, named: Sequence[Named]) -> dict[str, int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.compute.arrays import xp_of
-from minidl.errors import ArgumentError, DtypeError, ShapeError, message
-from minidl.functional.index import take
+from minidl.compute.counts import whole
+from minidl.errors import ArgumentError, ShapeError, message
+from minidl.functional.index import Gather, check_places
 from minidl.functional.pointwise import where
 from minidl.tensor import Tensor, as_tensor
 
@@ -23,44 +24,44 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Tens
 
     Raises
     ------
-    ArgumentError
-        If an index is not a row.
+    PlaceError
+        If an index is not a row; indices on a GPU are waited for, to see that.
     """
     indices, weight = as_tensor(indices), as_tensor(weight)
     if weight.ndim != 2:
         raise ShapeError(f"embedding: weight must be (V, D), received shape {weight.shape}")
     rows = weight.shape[0]
-    _check_classes("embedding", indices, rows)
+    check_places("embedding", indices.data, rows, told=f"weight has shape {weight.shape}")
     if padding_idx is not None:
-        if not -rows <= padding_idx < rows:
+        if not -rows <= whole("embedding: padding_idx", padding_idx, None) < rows:
             raise ArgumentError(f"embedding: padding_idx {padding_idx} is not one of {rows} rows")
         row = xp_of(weight.data).arange(rows)[:, None]
         weight = where(row == padding_idx % rows, weight.detach(), weight)
-    return take(weight, indices, 0)
+    return Gather(weight.shape, (xp_of(weight.data).asarray(indices.data),))(weight)
 
 
 def one_hot(indices: Any, num_classes: int = -1) -> Tensor:
     """Write 1 at the index, 0 elsewhere, (...) -> (..., num_classes) of int64, without gradient.
 
     ``num_classes=-1`` means one more than the largest index.
+
+    Raises
+    ------
+    PlaceError
+        If an index is no class; indices on a GPU are waited for, to see that.
+    ArgumentError
+        If ``num_classes`` is neither -1 nor at least 1, or is -1 and there is no index.
     """
-    indices = as_tensor(indices)
-    xp = xp_of(indices.data)
-    given = indices.data
-    largest = int(given.max()) if given.size and num_classes == -1 else -1
-    classes = largest + 1 if num_classes == -1 else num_classes
-    _check_classes("one_hot", indices, classes)
-    return Tensor((given[..., None] == xp.arange(classes)).astype(xp.int64))
-
-
-def _check_classes(who: str, indices: Tensor, count: int) -> None:
-    if indices.dtype.kind not in "iu":
-        raise DtypeError(f"{who}: indices must be integers, received {indices.dtype}")
-    data = indices.data
-    if data.size and not 0 <= data.min() <= data.max() < count:
+    given = as_tensor(indices).data
+    xp, classes = xp_of(given), num_classes
+    if num_classes != -1:
+        whole("one_hot: num_classes, unless it is -1,", num_classes, 1)
+    elif given.size:
+        classes = int(given.max()) + 1
+    else:
         raise ArgumentError(
-            message(
-                f"{who}: an index is outside 0 to {count - 1}",
-                f"received indices from {data.min()} to {data.max()}",
-            )
+            message("one_hot: without indices there is no largest one",
+                    f"received indices of shape {given.shape}", hint="give num_classes.")
         )
+    check_places("one_hot", given, classes)
+    return Tensor((given[..., None] == xp.arange(classes)).astype(xp.int64))

@@ -6,6 +6,7 @@ done with the elements: "mean" (default), "sum", or "none".
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from minidl.compute.arrays import Array, xp_of
 from minidl.compute.dtypes import total
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.activation import softplus
-from minidl.functional.index import take_along_axis
+from minidl.functional.index import check_places
 from minidl.functional.likelihood import bernoulli_log_likelihood
 from minidl.functional.pointwise import abs, clip, exp, log, square, where
 from minidl.functional.reduce import mean, sum
-from minidl.functional.shape import reshape, squeeze, unsqueeze
+from minidl.functional.shape import reshape
 from minidl.functional.softmax import log_softmax
-from minidl.kinds import Pointwise
+from minidl.kinds import Linear, Pointwise
 from minidl.matching import match
 from minidl.tensor import Tensor, as_tensor
 
@@ -220,8 +221,8 @@ def cross_entropy(
 
     Raises
     ------
-    ArgumentError
-        If a class does not exist.
+    PlaceError
+        If a class does not exist; targets on a GPU are waited for, to see that.
     """
     x, target = as_tensor(x), as_tensor(target)
     if not 0 <= label_smoothing <= 1:
@@ -275,7 +276,12 @@ def _picked(
     axis = _class_axis("nll_loss", log_p)
     classes = log_p.shape[axis]
     if target.dtype.kind not in "iu":
-        raise DtypeError(f"nll_loss: target must hold classes, integers, not {target.dtype}")
+        raise DtypeError(
+            message(
+                f"cross_entropy: target must hold classes, integers, not {target.dtype}",
+                hint="convert it first: target.astype(numpy.int64).",
+            )
+        )
     if target.shape != log_p.shape[:axis] + log_p.shape[axis + 1 :]:
         raise ShapeError(
             message(
@@ -286,22 +292,53 @@ def _picked(
     xp = xp_of(log_p.data)
     labels = target.data
     counted = labels != ignore_index
-    wrong = counted & ((labels < 0) | (labels >= classes))
-    if wrong.any():
-        raise ArgumentError(
-            message(
-                f"cross_entropy: target holds the class {int(labels[wrong][0])}",
-                f"x has shape {log_p.shape}, so the classes are 0 to {classes - 1}",
-                hint="mark positions that do not count with ignore_index.",
-            )
-        )
     places = xp.where(counted, labels, 0)
+    check_places("cross_entropy", places, classes, what="class",
+                 told=f"x has shape {log_p.shape}, read as (N, C, ...)",
+                 hint="mark positions that do not count with ignore_index.")
     share = counted.astype(log_p.dtype)
     if weight is not None:
         per_class = _per_class(weight, log_p, axis).data.reshape(-1)
         share = share * per_class[places].astype(log_p.dtype)
-    picked = take_along_axis(log_p, unsqueeze(Tensor(places), axis), axis)
-    return -squeeze(picked, axis) * Tensor(share), share, counted.astype(log_p.dtype)
+    return ClassLoss(log_p.data, places, share, axis)(log_p), share, counted.astype(log_p.dtype)
+
+
+class ClassLoss(Linear):
+    """-share x at the class of each position, (N, C, ...) -> (N, ...).
+
+    Parameters
+    ----------
+    x : array
+        One that lies in memory as those to come.
+    classes, share : array, shape (N, ...)
+    axis : int
+        That of C.
+    """
+
+    fresh = True
+
+    def __init__(self, x: Array, classes: Array, share: Array, axis: int):
+        xp = xp_of(x)
+        self.shape, self.axis, self.share = x.shape, axis, share
+        # In memory the classes of a position lie side by side, or in planes of so many pixels.
+        self.side_by_side = xp.moveaxis(x, axis, x.ndim - 1).flags.c_contiguous
+        pixels = 1 if self.side_by_side else math.prod(x.shape[axis + 1 :])
+        planes = xp.arange(0, x.size, max(x.shape[axis] * pixels, 1))[:, None]
+        self.places = (planes + xp.arange(pixels)).reshape(classes.shape) + classes * pixels
+
+    def apply(self, x: Array) -> Array:
+        xp = xp_of(x)
+        laid = xp.moveaxis(x, self.axis, x.ndim - 1) if self.side_by_side else x
+        return xp.ascontiguousarray(laid).reshape(-1)[self.places] * -self.share
+
+    def adjoint(self, y: Array) -> Array:
+        xp, shape = xp_of(y), list(self.shape)
+        if self.side_by_side:
+            shape.append(shape.pop(self.axis))
+        x = xp.zeros(math.prod(shape), y.dtype)
+        x[self.places] = y * -self.share
+        x = x.reshape(shape)
+        return xp.moveaxis(x, x.ndim - 1, self.axis) if self.side_by_side else x
 
 
 def _class_mean(who: str, loss: Tensor, share: Any, reduction: str) -> Tensor:

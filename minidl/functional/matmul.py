@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+
+from minidl.compute import reference
 from minidl.compute.arrays import Array
+from minidl.compute.dispatch import Code, run
 from minidl.errors import ShapeError, message
-from minidl.functional.shape import Permute, reshape, unsqueeze
+from minidl.functional.shape import reshape, unsqueeze
 from minidl.kinds import Bilinear, Broadcast, Corner
 from minidl.matching import match
 from minidl.tensor import Tensor, as_tensor
@@ -24,13 +29,38 @@ class Matmul(Bilinear):
         self.x, self.w = x, w
 
     def corner_x(self, w: Array, y: Array) -> Array:
-        return _summed(y @ w.swapaxes(-1, -2), self.x)
+        return _summed(_multiplied(reference.matmul_x, w, y), self.x)
 
     def corner_w(self, x: Array, y: Array) -> Array:
-        return _summed(x.swapaxes(-1, -2) @ y, self.w)
+        return _summed(_multiplied(reference.matmul_w, x, y), self.w)
 
     def corner_y(self, x: Array, w: Array) -> Array:
-        return x @ w
+        return _multiplied(reference.matmul_y, x, w)
+
+
+class Dense(Bilinear):
+    """T(x, w, y) = sum x[n, c] w[o, c] y[n, o], the product of a fully connected layer.
+
+    The corners are y = x w', x = y w, w = y' x: those of ``Matmul`` in another order. So a gradient
+    of w lies in memory as w does.
+    """
+
+    names: ClassVar[Mapping[str, str]] = {"y": "Linear"}
+
+    def corner_x(self, w: Array, y: Array) -> Array:
+        return _multiplied(reference.matmul_y, y, w)
+
+    def corner_w(self, x: Array, y: Array) -> Array:
+        return _multiplied(reference.matmul_w, y, x)
+
+    def corner_y(self, x: Array, w: Array) -> Array:
+        return _multiplied(reference.matmul_x, w, x)
+
+
+def _multiplied(function: Code, first: Array, second: Array) -> Array:
+    """A product of real numbers by the code in use; of others, or on a GPU, by the array's own."""
+    real = isinstance(first, np.ndarray) and first.dtype.char in "fd"
+    return run(function, first, second) if real else function(first, second)
 
 
 def _summed(product: Array, shape: tuple[int, ...]) -> Array:
@@ -40,6 +70,9 @@ def _summed(product: Array, shape: tuple[int, ...]) -> Array:
 @lru_cache(maxsize=1024)  # asked at every step
 def _product(x: tuple[int, ...], w: tuple[int, ...]) -> Corner:
     return Matmul(x, w).corner("y")
+
+
+_DENSE = Dense().corner("y")
 
 
 def matmul(x: Any, w: Any) -> Tensor:
@@ -120,6 +153,6 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
             )
         )
     rows = x if len(shape) == 2 else reshape(x, (-1 if x.size else 0, shape[-1]))
-    y = _product(rows.data.shape, matrix[::-1])(rows, Permute((1, 0))(weight))
+    y = _DENSE(rows, weight)
     y = y if bias is None else y + bias
     return y if len(shape) == 2 else reshape(y, (*shape[:-1], matrix[0]))

@@ -24,6 +24,7 @@ from minidl.autograd import grad as gradients_of
 from minidl.compute import reference
 from minidl.compute.arrays import Array, xp_of
 from minidl.compute.changes import changed
+from minidl.compute.counts import whole, wholes
 from minidl.compute.dispatch import run
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.pad import pad
@@ -199,7 +200,7 @@ def batch_norm(
     Raises
     ------
     ArgumentError
-        If not training and there are no running statistics.
+        If ``eps`` is negative, or not training and there are no running statistics.
     ShapeError
         If training on one value per channel.
 
@@ -210,6 +211,11 @@ def batch_norm(
     x = as_tensor(x)
     axes = (0, *range(2, x.ndim))
     shape = (1, -1, *[1] * (x.ndim - 2))
+    if not eps >= 0:
+        raise ArgumentError(
+            message("batch_norm: eps, added to a variance, must be 0 or a positive number",
+                    f"received {eps!r}")
+        )
     if x.ndim < 2:
         raise ShapeError(f"batch_norm: x needs the axes (N, C, ...), received shape {x.shape}")
     running_mean, running_var = (
@@ -304,7 +310,7 @@ def layer_norm(
     """
     x = as_tensor(x)
     given = normalized_shape if isinstance(normalized_shape, (tuple, list)) else [normalized_shape]
-    shape = tuple(int(s) for s in given)  # type: ignore[arg-type]
+    shape = wholes("layer_norm: a size of normalized_shape", given)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ShapeError(
             message(
@@ -349,7 +355,7 @@ def local_response_norm(
     3.3, which has the sum in place of the mean; this is PyTorch's reading.
     """
     x = as_tensor(x)
-    if size < 1 or x.ndim < 2:
+    if whole("local_response_norm: size", size) < 1 or x.ndim < 2:
         raise ArgumentError(
             message(
                 "local_response_norm: size must be at least 1, and x needs the axes (N, C, ...)",

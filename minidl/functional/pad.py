@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.counts import wholes
 from minidl.compute.dtypes import total
 from minidl.compute.taps import Taps
 from minidl.errors import ArgumentError, ShapeError, message
@@ -98,8 +99,8 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) 
     Raises
     ------
     ArgumentError
-        For an odd number of widths, an unknown mode, or more padding than the
-        image can be mirrored or wrapped into.
+        For an odd number of widths, or one that is no integer, an unknown mode, or more padding
+        than the image can be mirrored or wrapped into.
     """
     x = as_tensor(x)
     if len(pad) % 2 or len(pad) > 2 * x.ndim:
@@ -111,7 +112,8 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) 
         )
     widths = [(0, 0)] * x.ndim
     for back in range(len(pad) // 2):
-        widths[x.ndim - 1 - back] = (int(pad[2 * back]), int(pad[2 * back + 1]))
+        before, after = wholes("pad: a width", pad[2 * back : 2 * back + 2], None)
+        widths[x.ndim - 1 - back] = (before, after)
     x, widths = _crop(x, widths, least=1 if mode == "replicate" else 0)
     if not any(map(any, widths)):
         return x

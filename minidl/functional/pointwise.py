@@ -372,9 +372,12 @@ class Clip(Pointwise):
     """x between two numbers; flat outside."""
 
     def __init__(self, low: float | None, high: float | None):
-        self.low, self.high = low, high
+        # NumPy's float64 is a float, too, but would widen float32.
+        self.low, self.high = [float(b) if isinstance(b, float) else b for b in (low, high)]
 
     def forward(self, x: Array) -> Array:
+        if x.dtype.kind != "f":  # to NumPy integers beside a float are float64
+            x = x.astype(common_dtype(x, *[b for b in (self.low, self.high) if b is not None]))
         return xp_of(x).clip(x, self.low, self.high)
 
     def slope_x(self, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Pooling and unpooling. Where the maximum lies has no derivative; reading it there is linear.
 
-    max_pool2d     index = argmax of each window, then pick
+    max_pool2d     the maxima and their places; its gradient puts there
     max_unpool2d   put, the adjoint of pick
     avg_pool2d     resampling with equal weights (``minidl.compute.taps.means``)
 """
@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from minidl.autograd import Op
 from minidl.compute import reference, taps
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.counts import whole
 from minidl.compute.dispatch import run
-from minidl.compute.windows import pair, windows_over
-from minidl.errors import ArgumentError, DtypeError, ShapeError, message
-from minidl.functional.index import Slice
+from minidl.compute.windows import Windows, pair, windows_over
+from minidl.errors import ArgumentError, ShapeError, message
+from minidl.functional.index import Slice, check_places
 from minidl.functional.pointwise import where
 from minidl.functional.resample import resample
 from minidl.functional.shape import reshape, unsqueeze
@@ -24,6 +26,23 @@ from minidl.kinds import Linear, Transposed
 from minidl.tensor import Tensor, as_tensor
 
 Ints = int | tuple[int, int]
+
+
+class MaxPool2d(Op):
+    """The largest pixel of each window, and its place, which has no derivative."""
+
+    fresh = True
+
+    def __init__(self, windows: Windows):
+        self.windows = windows
+
+    def forward(self, x: Array) -> Array:
+        y, self.index = run(reference.max_pool2d, x, windows=self.windows)
+        self.held = (self.index,)
+        return y
+
+    def vjp_x(self, grad: Tensor) -> Tensor:
+        return PickWindows(self.index, self.windows.image).transposed()(grad)
 
 
 class PickWindows(Linear):
@@ -87,9 +106,9 @@ def max_pool2d(
         "max_pool2d", x.shape[2:], kernel, kernel if stride is None else stride, padding,
         dilation, ceil_mode
     )
-    index = run(reference.max_pool2d_index, x.data, windows=windows)
-    y = PickWindows(index, windows.image)(x)
-    return (y, Tensor(index)) if return_indices else y
+    pool = MaxPool2d(windows)
+    y = pool(x)
+    return (y, Tensor(pool.index)) if return_indices else y
 
 
 def max_unpool2d(
@@ -119,8 +138,8 @@ def max_unpool2d(
     ------
     ShapeError
         If x and indices differ in shape, or ``output_size`` cannot be.
-    ArgumentError
-        If an index lies outside the output.
+    PlaceError
+        If an index lies outside the output; indices on a GPU are waited for, to see that.
 
     Notes
     -----
@@ -137,8 +156,6 @@ def max_unpool2d(
         )
         return reshape(y, y.shape[1:])
     kernel = _window("max_unpool2d", x, kernel_size, padding)
-    if indices.dtype.kind not in "iu":
-        raise DtypeError(f"max_unpool2d: indices must be integers, received {indices.dtype}")
     if indices.shape != x.shape:
         raise ShapeError(
             message(
@@ -147,15 +164,9 @@ def max_unpool2d(
             )
         )
     size = _unpooled(x, kernel, kernel if stride is None else stride, padding, output_size)
-    if indices.size and not 0 <= indices.data.min() <= indices.data.max() < size[0] * size[1]:
-        raise ArgumentError(
-            message(
-                "max_unpool2d: an index lies outside the output",
-                f"the output has (H, W) = {size}, so indices run from 0 to {size[0] * size[1] - 1}",
-                f"received indices from {indices.data.min()} to {indices.data.max()}",
-                hint="pass the size of the image that was pooled as output_size.",
-            )
-        )
+    check_places("max_unpool2d", indices.data, size[0] * size[1],
+                 told=f"the output has (H, W) = {size}",
+                 hint="pass the size of the image that was pooled as output_size.")
     places = xp_of(x.data).asarray(indices.data)
     last = _is_last(places, size[0] * size[1])
     alone = x if last is None else where(Tensor(last), x, 0.0)
@@ -279,7 +290,8 @@ def avg_pool2d(
             divisor_override
         )
         return reshape(y, y.shape[1:])
-    if divisor_override == 0:
+    if divisor_override is not None and not whole("avg_pool2d: divisor_override",
+                                                  divisor_override, None):
         raise ArgumentError("avg_pool2d: divisor_override must not be 0")
     kernel = _window("avg_pool2d", x, kernel_size, padding)
     windows = windows_over(

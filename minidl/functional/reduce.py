@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.autograd import Op
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.counts import distinct, wholes
 from minidl.compute.dtypes import total
 from minidl.errors import ArgumentError, DtypeError, ShapeError, message
 from minidl.functional.pointwise import (
@@ -36,19 +37,17 @@ def axes_of(who: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    if isinstance(axis, int) and -ndim <= axis < ndim:
+    if type(axis) is int and -ndim <= axis < ndim:
         return (axis % ndim,)
-    if not ndim and axis in (0, -1, (0,), (-1,), [0], [-1]):
+    wanted = wholes(f"{who}: an axis", axis if isinstance(axis, (tuple, list)) else (axis,), None)
+    if not ndim and wanted in ((0,), (-1,)):
         return ()
-    wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
     for a in wanted:
-        if not isinstance(a, (int, np.integer)):
-            raise ArgumentError(f"{who}: an axis is an integer, received {a!r}")
         if not -ndim <= a < ndim:
             raise ArgumentError(
                 message(f"{who}: axis {a} does not exist", f"x has {ndim} axes: 0 to {ndim - 1}")
             )
-    return tuple(sorted({a % ndim for a in wanted}))
+    return tuple(sorted(distinct(who, [a % ndim for a in wanted])))
 
 
 class Sum(Linear):
@@ -230,7 +229,7 @@ def _extreme(
     x = as_tensor(x)
     if isinstance(dim, Tensor):
         return (maximum if who == "max" else minimum)(x, dim)
-    if dim is not None and (axis is not None or not isinstance(dim, int)):
+    if dim is not None and (axis is not None or isinstance(dim, tuple | list)):
         raise ArgumentError(
             message(
                 f"{who}: dim is one axis, whose values and indices are returned",

@@ -5,15 +5,16 @@ All of it is linear, and every adjoint is the movement back.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from minidl.autograd import Node, Op
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.counts import axis_of, distinct, whole, wholes
 from minidl.errors import ArgumentError, ShapeError, message
 from minidl.functional.index import Slice
 from minidl.kinds import Broadcast, Linear
@@ -26,6 +27,9 @@ Shape = Sequence[int]
 class Reshape(Linear):
     def __init__(self, source: tuple[int, ...], target: tuple[int, ...]):
         self.source, self.target = source, target
+
+    def explain(self, arrays: Sequence[Array]) -> None:
+        wholes("reshape: a size, unless it is the one -1,", self.target)  # as (-2) (-3) is 6
 
     def apply(self, x: Array) -> Array:
         return x.reshape(self.target)
@@ -115,15 +119,6 @@ def moveaxis(x: Any, source: Sequence[int], destination: Sequence[int]) -> Tenso
     return permute(x, order)
 
 
-def axis_of(who: str, axis: int, ndim: int) -> int:
-    """Count an axis from the front, and check it."""
-    if not -ndim <= axis < ndim:
-        raise ArgumentError(
-            message(f"{who}: axis {axis} does not exist", f"there are {ndim} axes")
-        )
-    return axis % ndim
-
-
 @either_name
 def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
     """Drop the axes of size 1: all of them, or those named (others are left alone)."""
@@ -132,7 +127,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
         named = set(range(x.ndim))
     else:
         wanted = axis if isinstance(axis, (tuple, list)) else (axis,)
-        named = {axis_of("squeeze", a, x.ndim or 1) for a in wanted}
+        named = {*distinct("squeeze", [axis_of("squeeze", a, x.ndim or 1) for a in wanted])}
     return reshape(x, tuple(s for a, s in enumerate(x.shape) if s != 1 or a not in named))
 
 
@@ -149,6 +144,7 @@ def expand(x: Any, shape: Shape) -> Tensor:
     x = as_tensor(x)
     new = len(shape) - x.ndim
     target = tuple(x.shape[a - new] if s == -1 and a >= new else s for a, s in enumerate(shape))
+    target = wholes("expand: a size, unless it is -1 for an axis that is there,", target)
     if new < 0 or any(
         size not in (1, target[a + new]) for a, size in enumerate(x.shape)
     ):
@@ -181,7 +177,16 @@ class Cat(Op):
         return ()
 
     def vjp(self, i: int, grad: Tensor, node: Node) -> Tensor:
-        return _between(grad, self.axis, int(self.starts[i]), int(self.starts[i + 1]))
+        part = slice(int(self.starts[i]), int(self.starts[i + 1]))
+        return Part(grad.shape, (*[slice(None)] * self.axis, part))(grad)
+
+
+class Part(Slice):
+    """A part that is laid out as an array of its own, as what computes with it reads it often."""
+
+    def apply(self, x: Array) -> Array:
+        part = super().apply(x)
+        return part if part.flags.c_contiguous else part.copy("K")
 
 
 @either_name
@@ -221,16 +226,22 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 
 @either_name
 def split(x: Any, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """Cut into pieces of ``size`` (the last may be smaller), or of the sizes listed."""
+    """Cut into pieces of ``size`` (the last may be smaller), or of the sizes listed.
+
+    Raises
+    ------
+    ArgumentError
+        If a size is no integer, or negative; the size of all pieces must be at least 1.
+    ShapeError
+        If the sizes listed do not add up to the length of the axis.
+    """
     x = as_tensor(x)
     axis = axis_of("split", axis, x.ndim)
     total = x.shape[axis]
-    if isinstance(size, int):
-        if size < 1:
-            raise ArgumentError(f"split: size must be at least 1, received {size}")
-        bounds = [*range(0, total, size), total]
+    if not isinstance(size, Sequence | np.ndarray):
+        bounds = [*range(0, total, whole("split: size", size, 1)), total]
     else:
-        bounds = [0, *(int(b) for b in np.cumsum(size))]
+        bounds = [0, *itertools.accumulate(wholes("split: a size", size))]
         if bounds[-1] != total:
             raise ShapeError(
                 message(
@@ -238,7 +249,7 @@ def split(x: Any, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...
                     f"x has shape {x.shape}, the sizes {list(size)} add up to {bounds[-1]}",
                 )
             )
-    return tuple(_between(x, axis, a, b) for a, b in pairwise(bounds))
+    return tuple(_between(x, axis, a, b) for a, b in itertools.pairwise(bounds))
 
 
 @either_name
@@ -246,8 +257,7 @@ def chunk(x: Any, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     """Cut into ``chunks`` pieces, of which the last may be smaller, or missing."""
     x = as_tensor(x)
     along = axis_of("chunk", axis, x.ndim)
-    if chunks < 1:
-        raise ArgumentError(f"chunk: chunks must be at least 1, received {chunks}")
+    chunks = whole("chunk: chunks", chunks, 1)
     return split(x, max(-(-x.shape[along] // chunks), 1), along)
 
 

@@ -4,54 +4,77 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minidl.autograd import Op
-from minidl.compute.arrays import Array, xp_of
-from minidl.compute.dtypes import total
+from minidl.compute import reference
+from minidl.compute.arrays import Array
+from minidl.compute.dispatch import run
 from minidl.errors import ArgumentError
 from minidl.functional.pointwise import astype, exp, floating
 from minidl.functional.reduce import axes_of, sum
+from minidl.functional.shape import reshape
 from minidl.tensor import Tensor
 
 
 class Softmax(Op):
-    """exp(x) / sum(exp(x)) along one axis; none, of a number."""
+    """exp(x) / sum(exp(x)) along one axis."""
 
-    def __init__(self, axes: tuple[int, ...]):
-        self.axes = axes
+    fresh = True
+    logarithmic = False
 
-    def forward(self, x: Array) -> Array:
-        y = xp_of(x).exp(_shifted(x, self.axes))
-        return y / total(y, self.axes, True)
-
-    def vjp_x(self, grad: Tensor, out: Tensor) -> Tensor:
-        return out * (grad - sum(grad * out, self.axes, keepdims=True))
-
-
-class LogSoftmax(Op):
-    """x - log(sum(exp(x))) along one axis; none, of a number."""
-
-    def __init__(self, axes: tuple[int, ...]):
-        self.axes = axes
+    def __init__(self, axis: int):
+        self.axis = axis
 
     def forward(self, x: Array) -> Array:
-        shifted, xp = _shifted(x, self.axes), xp_of(x)
-        return shifted - xp.log(total(xp.exp(shifted), self.axes, True))
+        return run(reference.softmax, x, axis=self.axis, logarithmic=self.logarithmic)
 
     def vjp_x(self, grad: Tensor, out: Tensor) -> Tensor:
-        return grad - exp(out) * sum(grad, self.axes, keepdims=True)
+        return SoftmaxAdjoint(self.axis)(grad, out)
 
 
-def _shifted(x: Array, axes: tuple[int, ...]) -> Array:
-    """Subtract the largest, which changes nothing but keeps exp from overflowing.
+class LogSoftmax(Softmax):
+    """x - log(sum(exp(x))) along one axis."""
 
-    Where infinity is the largest, nothing is a number, as in PyTorch.
-    """
-    if not x.size:
-        return x
-    with np.errstate(invalid="ignore"):
-        return x - x.max(axis=axes, keepdims=True)
+    logarithmic = True
+
+    def vjp_x(self, grad: Tensor, out: Tensor) -> Tensor:
+        return LogSoftmaxAdjoint(self.axis)(grad, out)
+
+
+class SoftmaxAdjoint(Op):
+    """The gradient of softmax, y (grad - sum(grad y)). As a map of grad it is its own adjoint."""
+
+    fresh = True
+    logarithmic = False
+
+    def __init__(self, axis: int):
+        self.axis = axis
+
+    def forward(self, arrived: Array, y: Array) -> Array:
+        return run(
+            reference.softmax_adjoint, arrived, y, axis=self.axis, logarithmic=self.logarithmic
+        )
+
+    def vjp_arrived(self, grad: Tensor, y: Tensor) -> Tensor:
+        return self(grad, y)
+
+    def vjp_y(self, grad: Tensor, arrived: Tensor, y: Tensor) -> Tensor:
+        return grad * (arrived - self.along(arrived * y)) - arrived * self.along(grad * y)
+
+    def along(self, x: Tensor) -> Tensor:
+        """Add up along the axis."""
+        return sum(x, self.axis, keepdims=True)
+
+
+class LogSoftmaxAdjoint(SoftmaxAdjoint):
+    """The gradient of log(softmax), grad - exp(y) sum(grad)."""
+
+    logarithmic = True
+
+    def vjp_arrived(self, grad: Tensor, y: Tensor) -> Tensor:
+        return grad - self.along(grad * exp(y))
+
+    def vjp_y(self, grad: Tensor, arrived: Tensor, y: Tensor) -> Tensor:
+        return -grad * exp(y) * self.along(arrived)
 
 
 def softmax(x: Any, dim: int, dtype: Any = None) -> Tensor:
@@ -59,19 +82,17 @@ def softmax(x: Any, dim: int, dtype: Any = None) -> Tensor:
 
     With a ``dtype`` x is converted to it first.
     """
-    x, axes = _along("softmax", x, dim, dtype)
-    return Softmax(axes)(x)
+    return _along("softmax", Softmax, x, dim, dtype)
 
 
 def log_softmax(x: Any, dim: int, dtype: Any = None) -> Tensor:
     """Take log(softmax(x)), exact where softmax itself would round to 0."""
-    x, axes = _along("log_softmax", x, dim, dtype)
-    return LogSoftmax(axes)(x)
+    return _along("log_softmax", LogSoftmax, x, dim, dtype)
 
 
-def _along(who: str, x: Any, dim: int, dtype: Any) -> tuple[Tensor, tuple[int, ...]]:
+def _along(who: str, op: type[Softmax], x: Any, dim: int, dtype: Any) -> Tensor:
     x = floating(x if dtype is None else astype(x, dtype))
     axes = axes_of(who, dim, x.data.ndim)
     if len(axes) > 1:
         raise ArgumentError(f"{who}: dim is one axis, received {dim!r}")
-    return x, axes
+    return op(axes[0])(x) if axes else reshape(op(0)(reshape(x, (1,))), ())

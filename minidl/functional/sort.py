@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.counts import whole
 from minidl.errors import ArgumentError, message
 from minidl.functional.index import TakeAlong
 from minidl.functional.reduce import axes_of
@@ -37,7 +38,7 @@ def _read(who: str, x: Any, axis: int, descending: bool, count: int | None) -> O
     (along,) = axes_of(who, (axis,), max(given.ndim, 1))
     x = given if given.ndim else reshape(given, (1,))
     size = x.shape[along]
-    if count is not None and not 0 <= count <= size:
+    if count is not None and count > size:
         raise ArgumentError(
             message(f"{who}: k must be from 0 to {size}, the length of axis {along}",
                     f"x has shape {given.shape}, k is {count}")
@@ -75,6 +76,6 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True, sorted: bool = Tr
     Raises
     ------
     ArgumentError
-        If there are fewer than k.
+        If there are fewer than k, or k is no integer, or negative.
     """
-    return _read("topk", x, axis, largest, k)
+    return _read("topk", x, axis, largest, whole("topk: k", k))

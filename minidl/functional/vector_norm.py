@@ -24,8 +24,8 @@ def norm(x: Any, p: float | str = 2, axis: Axis = None, keepdims: bool = False) 
     x : Tensor
         Integers become float32.
     p : float or "fro"
-        2 or "fro": Euclid's. infinity, -infinity: the largest and the smallest |x|. 0: how
-        many elements are not 0.
+        2 or "fro": Euclid's, of a matrix Frobenius's. infinity, -infinity: the largest and the
+        smallest |x|. 0: how many elements are not 0.
     axis : int, tuple of int, or None
         None: all elements are one vector.
 
@@ -39,10 +39,16 @@ def norm(x: Any, p: float | str = 2, axis: Axis = None, keepdims: bool = False) 
         return norm(x.astype(np.float32), p, axis, keepdims).astype(np.float16)
     if p == "fro":
         p = 2
+    if p == "nuc":
+        raise ArgumentError(
+            message("norm: the nuclear norm is not here",
+                    "it sums the singular values of a matrix, whose derivatives minidl does not "
+                    "have",
+                    hint='numpy.linalg.norm(x.detach().numpy(), "nuc") is its value.')
+        )
     if isinstance(p, str):
         raise ArgumentError(
-            message(f"norm: unknown p {p!r}",
-                    hint='give a number or "fro"; norms of matrices (nuc) are not here.')
+            message(f"norm: unknown p {p!r}", hint='give a number, or "fro" for 2.')
         )
     if p in (math.inf, -math.inf):
         return (max if p > 0 else min)(abs(x), axis=axis, keepdims=keepdims)

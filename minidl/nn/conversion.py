@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.compute.arrays import Array, to_device
+from minidl.compute.arrays import Array, is_gpu, to_device
 from minidl.errors import DtypeError, message
 from minidl.tensor import Tensor
 
@@ -19,7 +19,7 @@ def read_target(target: Any) -> tuple[str | None, np.dtype | None]:
     DtypeError
         If the target is neither.
     """
-    if isinstance(target, str) and target in ("cpu", "cuda"):
+    if target == "cpu" or is_gpu(target):
         return target, None
     try:
         dtype = np.dtype(target) if target is not None else None

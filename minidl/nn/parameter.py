@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.compute.arrays import Array, is_array, xp_of
+from minidl.compute.counts import wholes
 from minidl.errors import ArgumentError, DtypeError, message
 from minidl.tensor import Tensor, as_tensor, default_dtype
 
@@ -89,6 +90,7 @@ def unfilled(*shape: int, dtype: Any = None, taps_first: bool = False) -> Parame
     convolution, tap by tap, as the CPU's code multiplies by them and sums their gradient.
     """
     kind = default_dtype if dtype is None else dtype
+    shape = wholes("a size of a layer's parameter", shape)
     if taps_first:
         o, c, k, l = shape
         return Parameter(np.zeros((k, l, c, o), kind).transpose(3, 2, 0, 1))

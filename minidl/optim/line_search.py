@@ -109,6 +109,8 @@ def _zoom(
     best = _lower(ends)
     stuck = False
     while spent <= limit and abs(ends[0].t - ends[1].t) * scale >= tolerance:
+        if ends[0].t == ends[1].t:  # rounding has left nothing in between
+            break
         low, high = sorted(end.t for end in ends)
         t = cubic_minimum(ends[0], ends[1], low, high)
         # Twice in a row too close to an end is no progress: step inside by a tenth.

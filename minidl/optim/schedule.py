@@ -149,9 +149,16 @@ class CosineAnnealingLR(Schedule):
     """Half a cosine wave from the first learning rate to ``eta_min`` in ``T_max`` steps.
 
     Source: Loshchilov & Hutter 2017, "SGDR", equation 5, without restarts.
+
+    Raises
+    ------
+    ArgumentError
+        If ``T_max`` is not positive.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
+        if not T_max > 0:
+            raise ArgumentError(f"CosineAnnealingLR: T_max must be positive, received {T_max}")
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 

@@ -48,7 +48,8 @@ def gathered(rows: Iterable[Traffic], source: Path) -> list[Line]:
         name = Path(t.file).name
         key = (name != source.name, name, t.line)
         if key not in lines:
-            lines[key] = Line(name, t.line, text_of(name, source)[t.line - 1])
+            text = text_of(name, source)  # a pack in a header counts as the kernels' own file's
+            lines[key] = Line(name, t.line, text[t.line - 1] if t.line <= len(text) else "")
         lines[key].traffic.append(t)
     return [lines[key] for key in sorted(lines)]
 

@@ -55,9 +55,8 @@ def _named(name: str) -> list[Rung]:
     every = [rung for ladder in LADDERS.values() for rung in ladder]
     if name == "all":
         return every
-    if name in LADDERS:
-        return [*LADDERS[name]]
-    found = [r for r in every if r.name == name or name in (path_of(r).stem, path_of(r).name)]
+    # A family's name may be that of an op of it, too: softmax.
+    found = [r for r in every if name in (r.op, r.name, path_of(r).stem, path_of(r).name)]
     if not found:
         known = [*LADDERS, *families(), *(rung.name for rung in every)]
         near = difflib.get_close_matches(name, known, 3)

@@ -1,7 +1,7 @@
 """Calls of a size that is asked for by letters: ``--set N=2 C=16 H=32``.
 
 The letters are those of the formulas: N batch, C in and O out channels, H W image, K L window,
-I J output, P pixels or points, T taps.
+I J output, P pixels or points, T taps; A x B times B x C matrices.
 """
 
 from __future__ import annotations
@@ -24,20 +24,24 @@ Sizes = dict[str, Any]
 _IMAGE: Sizes = {"N": 2, "C": 16, "H": 32, "W": None, "layout": "NCHW"}
 _WINDOW: Sizes = {"K": 3, "L": None, "stride": 1, "padding": 1, "dilation": 1}
 _GRAM: Sizes = {"N": 2, "I": 48, "J": None, "P": 1024}
+_MATMUL: Sizes = {"N": 1, "A": 128, "B": 256, "C": 96}
 _SAMPLE: Sizes = {"N": 2, "C": 16, "H": 32, "W": None, "P": 576, "T": 4}
 _NORM: Sizes = {**_IMAGE, "over": "batch"}
 _POOL: Sizes = {**_IMAGE, **_WINDOW, "K": 2, "stride": 2, "padding": 0}
 _CONV: Sizes = {**_IMAGE, "O": 32, **_WINDOW, "groups": 1}
 _MAPS: Sizes = {**_IMAGE, "layout": "NHWC"}
+_CLASSES: Sizes = {**_MAPS, "C": 11}
 _WEIGHTS: Sizes = {"P": 1 << 15}
 
 DEFAULTS: dict[str, Sizes] = {
     **dict.fromkeys(("conv2d_y", "conv2d_x", "conv2d_w"), _CONV),
     **dict.fromkeys(("gram_y", "gram_a", "gram_b"), _GRAM),
+    **dict.fromkeys(("matmul_y", "matmul_x", "matmul_w"), _MATMUL),
     **dict.fromkeys(("normalize", "normalize_adjoint"), _NORM),
-    **dict.fromkeys(("max_pool2d_index", "pick_windows", "put_windows"), _POOL),
+    **dict.fromkeys(("max_pool2d", "pick_windows", "put_windows"), _POOL),
     **dict.fromkeys(("grid_sample_y", "grid_sample_image", "grid_sample_weight"), _SAMPLE),
     **dict.fromkeys(("rectify", "rectify_adjoint", "add_bias", "channel_sums"), _MAPS),
+    **dict.fromkeys(("softmax", "softmax_adjoint"), _CLASSES),
     **dict.fromkeys(("adam", "momentum"), _WEIGHTS),
     "resample": {**_IMAGE, "I": 64, "J": None, "mode": "bilinear"},
 }
@@ -47,6 +51,7 @@ letter before"."""
 LARGE: dict[str, Sizes] = {
     "conv2d": {"N": 32, "C": 128, "O": 128, "H": 64},
     "gram": {"N": 8, "I": 128, "P": 65536},
+    "matmul": {"A": 4096, "B": 4096, "C": 4096},
     "normalize": {"N": 32, "C": 128, "H": 64},
     "max": {"N": 32, "C": 64, "H": 128},
     "pick": {"N": 32, "C": 64, "H": 128},
@@ -55,6 +60,7 @@ LARGE: dict[str, Sizes] = {
     "rectify": {"N": 32, "C": 128, "H": 64},
     "add": {"N": 32, "C": 128, "H": 64},
     "channel": {"N": 32, "C": 128, "H": 64},
+    "softmax": {"N": 32, "C": 21, "H": 256},
     "adam": {"P": 1 << 24},
     "momentum": {"P": 1 << 24},
     "resample": {"N": 16, "C": 64, "H": 64, "I": 128},
@@ -149,6 +155,13 @@ def _gram(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
     return tuple(_normal(rng, shapes[name], dtype, s) for name in given), {}
 
 
+def _matmul(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    sides = {"x": "AB", "w": "BC", "y": "AC"}
+    given = {"y": "xw", "x": "wy", "w": "xy"}[op[-1]]
+    shapes = ((s["N"], *(s[letter] for letter in sides[name])) for name in given)
+    return tuple(_normal(rng, shape, dtype, s) for shape in shapes), {}
+
+
 def _norm(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
     axes = {"batch": (0, 2, 3), "instance": (2, 3), "layer": (1, 2, 3)}[s["over"]]
     shape = (s["N"], s["C"], s["H"], s["W"])
@@ -165,9 +178,9 @@ def _norm(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
 def _pool(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
     windows = _windows(s)
     x = _normal(rng, (s["N"], s["C"], s["H"], s["W"]), dtype, s)
-    if op == "max_pool2d_index":
+    if op == "max_pool2d":
         return (x,), {"windows": windows}
-    index = reference.max_pool2d_index(x, windows)
+    _, index = reference.max_pool2d(x, windows)
     index = channels_last(index) if s["layout"] == "NHWC" else index
     if op == "pick_windows":
         return (x, index), {}
@@ -198,6 +211,15 @@ def _channels(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
     return (x, other[0, :, 0, 0].copy()) if op == "add_bias" else (x,), {}
 
 
+def _softmax(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
+    x, grad = (_normal(rng, (s["N"], s["C"], s["H"], s["W"]), dtype, s) for _ in "xg")
+    settings: dict[str, Any] = {"axis": 1, "logarithmic": True}
+    if op == "softmax":
+        return (x,), settings
+    y = reference.softmax(x, **settings)
+    return (grad, channels_last(y) if s["layout"] == "NHWC" else y), settings
+
+
 def _step(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
     arrays = [np.abs(_normal(rng, (s["P"],), dtype, s)) for _ in range(4 if op == "adam" else 3)]
     return tuple(arrays), {"rates": _RATES[op]}
@@ -206,10 +228,11 @@ def _step(op: str, s: Sizes, rng: np.random.Generator, dtype: Any) -> Call:
 _RATES = {"adam": AdamRates(0, 0.1, 0.999, 0.001, 1, 0.001, 1, 1e-8),
           "momentum": MomentumRates(0, 0.9, 1, 0.1, 0, 1)}
 
-_FAMILIES = {"conv2d": _conv, "gram": _gram, "grid": _sample, "resample": _resample,
+_FAMILIES = {"conv2d": _conv, "gram": _gram, "matmul": _matmul, "grid": _sample,
+             "resample": _resample,
              "normalize": _norm, "max": _pool, "pick": _pool, "put": _pool,
              **dict.fromkeys(("rectify", "add", "channel"), _channels),
-             **dict.fromkeys(("adam", "momentum"), _step)}
+             "softmax": _softmax, **dict.fromkeys(("adam", "momentum"), _step)}
 _MAKERS = {op: _FAMILIES[op.split("_")[0]] for op in DEFAULTS}
 
 

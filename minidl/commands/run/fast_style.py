@@ -37,6 +37,9 @@ pytorch/examples' .pth files, and pictures of any size."""
 NETS = ("examples", "paper")
 """The values of ``--net``: the networks of pytorch/examples and of the paper."""
 
+RECIPES = {"random": "random-fast", "torchvision": "pytorch-examples"}
+"""The recipe for each kind of weights; Caffe's, whose features are larger, have Johnson's."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two actions, each with its flags."""
@@ -102,8 +105,7 @@ def train(args: argparse.Namespace) -> int:
         )
     style = read_coloured(args.style).colours
     style = with_longer_side(style, args.style_size or max(style.shape[1:]))
-    recipe_name = args.recipe or ("pytorch-examples" if args.weights else "random-fast")
-    features, recipe = load_network(args, recipe_name)
+    features, recipe = load_network(args, lambda kind: RECIPES.get(kind, "fast-neural-style"))
     features.check(recipe.layers, (1, 3, args.size, args.size))
     manual_seed(args.seed)
     build = TransformerNet if args.net == "examples" else TransformNet

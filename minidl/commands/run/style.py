@@ -7,15 +7,20 @@ the state from which `--resume` goes on.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from minidl.commands.run.flag_values import non_negative, positive_int
 from minidl.commands.run.pictures import Picture, check_target, read_picture, write_picture
+from minidl.data import photographs
 from minidl.data.images import read_image
-from minidl.errors import ArgumentError, message
+from minidl.data.readers.photographs import FILES
+from minidl.errors import ArgumentError, DataError, message
+from minidl.files.known_weights import find
 from minidl.lecture.flags import usable_device
 from minidl.models.vgg import NORMALISATIONS
 from minidl.tasks.perceptual import (
@@ -27,16 +32,23 @@ from minidl.tasks.perceptual import (
     normalise_activations,
     random_features,
     resized,
+    rgb,
+    usual_recipe,
 )
 from minidl.tasks.perceptual.stylise import OPTIMISERS, STARTS, stylise
 from minidl.tasks.restoration import imresize
 
 EPILOG = """\
-FILE of weights: VGG-16 or VGG-19, from torchvision (vgg19-dcbb9e9d.pth) or converted from Caffe
-(vgg_conv.pth). Without one, the network has random weights: colours and strokes are transferred,
-but it knows nothing of what is to be seen. Recipes' weights are those of their sources; the right
-ones depend on the weight file: change --style-weight by factors of ten if the result is the
-content (more) or the style (less) alone."""
+FILE of weights: VGG-16 or VGG-19, from torchvision or converted from Caffe, or a name that
+`minidl weights list` knows, such as vgg16. Without one, the network has random weights: colours and
+strokes are transferred, but it knows nothing of what is to be seen. The recipe for trained weights,
+"relative", suits any; the others' weights are those of their sources, and the right ones depend on
+the weight file: change --style-weight by factors of ten if the result is the content (more) or the
+style (less) alone."""
+
+
+SHOWN = 160
+"""Pixels of the longer side of the photographs that activations are scaled over."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of the style pictures beside that: strokes grow with it (%(default)s)",
     )
     parser.add_argument(
-        "--from", dest="start", choices=STARTS, default="noise", help="begin with (%(default)s)"
+        "--from", dest="start", choices=STARTS, help="what to begin with (the recipe's)"
     )
     parser.add_argument("--steps", type=positive_int, default=300, help="iterations (%(default)s)")
     parser.add_argument(
@@ -84,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose the network that judges pictures, and where it computes."""
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="of VGG (none: random weights)"
+        "--weights", type=Path, metavar="FILE", help="of VGG, or vgg16, vgg19 (none: random)"
     )
     parser.add_argument(
         "--normalisation", choices=tuple(NORMALISATIONS),
@@ -124,10 +136,9 @@ def main(args: argparse.Namespace) -> int:
     longer = args.size * args.style_scale
     styles = [with_longer_side(read_coloured(p).colours, longer) for p in args.styles]
     masks = None if args.masks is None else [read_mask(p, content) for p in args.masks]
-    recipe_name = args.recipe or ("gatys-pytorch" if args.weights else "random")
-    features, recipe = load_network(args, recipe_name)
+    features, recipe = load_network(args, lambda kind: usual_recipe(kind != "random"))
     if recipe.normalised:
-        normalise_activations(features, [content, *styles])
+        normalise_activations(features, [content, *styles, *shipped_photographs()])
     alpha = None if picture.alpha is None else imresize(picture.alpha, size=content.shape[1:])
 
     def write(step: int, result: np.ndarray, losses: dict[str, float]) -> None:
@@ -150,21 +161,46 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_network(args: argparse.Namespace, recipe_name: str) -> tuple[Features, Recipe]:
-    """Load the network and the recipe that are asked for, and say which they are."""
-    recipe = find_recipe(recipe_name).scaled(args.content_weight, args.style_weight, args.tv)
+def load_network(
+    args: argparse.Namespace, usual: Callable[[str], str]
+) -> tuple[Features, Recipe]:
+    """Load the network and the recipe that are asked for, and say which they are.
+
+    ``usual`` names the recipe if none is asked for: of "random" weights, or of a normalisation.
+    """
     if args.weights is None:
         if args.normalisation is not None:
             raise ArgumentError("--normalisation is for --weights: random ones want no other")
+        name = args.recipe or usual("random")
+        recipe = find_recipe(name)
         features = random_features(recipe.network, recipe.pooling, args.seed, args.width)
         kind = recipe.network.replace("vgg", "VGG-")
-        print(f"Network: {kind} with random weights, {recipe.pooling} pooling; recipe "
-              f"{recipe_name!r}. For what a trained network sees, pass --weights.")
+        print(f"Network: {kind} with random weights, {recipe.pooling} pooling; recipe {name!r}. "
+              "For what a trained network sees, pass --weights.")
     else:
-        features = load_features(args.weights, recipe.pooling, args.normalisation)
-        print(f"Network: weights from {args.weights}, pictures normalised for "
-              f"{features.normalisation!r}, {recipe.pooling} pooling; recipe {recipe_name!r}.")
+        pooling = find_recipe(args.recipe).pooling if args.recipe else "max"
+        features = load_features(args.weights, pooling, args.normalisation)
+        name = args.recipe or usual(features.normalisation)
+        recipe = find_recipe(name)
+        print(f"Network: weights from {find(args.weights)}, pictures normalised for "
+              f"{features.normalisation!r}, {pooling} pooling; recipe {name!r}.")
+    recipe = recipe.scaled(args.content_weight, args.style_weight, args.tv)
     return features.to(args.device), recipe
+
+
+def shipped_photographs() -> list[np.ndarray]:
+    """The photographs of minidl[data], small; none where it is not installed.
+
+    The mean activation of a filter that two pictures hardly show is no measure of it: divided by
+    that, it would count more than all others.
+    """
+    try:
+        shown = [image for part in FILES for image in photographs(part).values()]
+    except DataError:
+        print("Activations are scaled over these pictures alone; more come with "
+              "`pip install 'minidl[data]'`.", file=sys.stderr)
+        return []
+    return [with_longer_side(rgb(image), SHOWN) for image in shown]
 
 
 def check_state(state: Path, resume: bool) -> None:

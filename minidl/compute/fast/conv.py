@@ -36,6 +36,7 @@ from minidl.compute.arrays import Array
 from minidl.compute.fast import small_maps
 from minidl.compute.fast.axis import Axis, axes_of
 from minidl.compute.fast.small_maps import WORTH_THREADS
+from minidl.compute.layout import channels_last
 from minidl.compute.reference import conv as reference
 from minidl.compute.windows import Windows
 
@@ -69,7 +70,7 @@ def conv2d_y(x: Array, w: Array, windows: Windows, groups: int = 1) -> Array:
     """Convolve, (N, C, H, W) * (O, C, K, L) -> (N, O, I, J), channels last in memory."""
     if groups > 1 or x.size == 0 or w.size == 0:
         return reference.conv2d_y(x, w, windows, groups)
-    images = _channels_last(x)
+    images = channels_last(x)
     if windows.kernel != (1, 1) and small_maps.fit(windows, w.shape[0] * w.shape[1]):
         return small_maps.conv2d_y(images, _by_tap(w), windows).transpose(0, 3, 1, 2)
     y = buffers.result((len(x), *windows.output, len(w)), x.dtype)
@@ -81,7 +82,7 @@ def conv2d_x(w: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
     """Transpose that, (O, C, K, L) * (N, O, I, J) -> (N, C, H, W), channels last in memory."""
     if groups > 1 or y.size == 0 or w.size == 0:
         return reference.conv2d_x(w, y, windows, groups)
-    outputs = _channels_last(y)
+    outputs = channels_last(y)
     if windows.kernel != (1, 1) and small_maps.fit(windows, w.shape[0] * w.shape[1]):
         return small_maps.conv2d_x(_by_tap(w), outputs, windows).transpose(0, 3, 1, 2)
     x = buffers.result((len(y), *windows.image, w.shape[1]), y.dtype)
@@ -104,7 +105,7 @@ def conv2d_w(x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
     """
     if groups > 1 or x.size == 0 or y.size == 0:
         return reference.conv2d_w(x, y, windows, groups)
-    images, outputs = _channels_last(x), _channels_last(y)
+    images, outputs = channels_last(x), channels_last(y)
     n, i, j, o = outputs.shape
     (k, l), c = windows.kernel, x.shape[1]
     if small_maps.fit_w(windows, c * o):
@@ -239,21 +240,3 @@ def _by_tap(w: Array) -> Array:
     if weight.flags.c_contiguous:
         return weight
     return np.ascontiguousarray(weight.swapaxes(2, 3)).swapaxes(2, 3)
-
-
-def _channels_last(x: Array) -> Array:
-    """Lay out (N, C, H, W) as (N, H, W, C), contiguous; a copy only if it must be."""
-    moved = x.transpose(0, 2, 3, 1)
-    if moved.flags.c_contiguous:
-        return moved
-    y = buffers.result(moved.shape, x.dtype)
-
-    def copy(images: slice) -> None:
-        # A few channels at a time: their planes and the pixels they go to stay cached.
-        for c in range(0, x.shape[1], 8):
-            y[images, ..., c : c + 8] = moved[images, ..., c : c + 8]
-
-    together = max(-(-len(y) // SHARES), 1)
-    shares = [slice(n, n + together) for n in range(0, len(y), together)]
-    threads.each(copy, shares, alone=y.size < WORTH_THREADS // 8)
-    return y

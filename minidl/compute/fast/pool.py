@@ -27,8 +27,8 @@ BLOCK = 2**15
 """Windows of the images that are compared together, if these are small."""
 
 
-def max_pool2d_index(x: Array, windows: Windows) -> Array:
-    """Find where each window is largest, (N, C, H, W) -> (N, C, I, J) of int64.
+def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
+    """Find the largest pixel under each window and its place, (N, C, H, W) -> (N, C, I, J) twice.
 
     Taps are compared from the last to the first, each for the windows where it lies inside the
     image, so that of equal pixels the first one stays. The winner's number takes a byte, and
@@ -36,15 +36,16 @@ def max_pool2d_index(x: Array, windows: Windows) -> Array:
     """
     taps, last = math.prod(windows.kernel), _is_channels_last(x)
     if taps > 255 or not x.size or x.dtype.kind not in "fiu":
-        return reference.max_pool2d_index(x, windows)
+        return reference.max_pool2d(x, windows)
     memory = x.transpose(0, 2, 3, 1) if last else x
     meetings, (offset, corner) = _meetings(windows, last), _places(windows)
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     (n, c), (i, j) = x.shape[:2], windows.output
     index = np.empty((n, i, j, c) if last else (n, c, i, j), np.int64)
+    y = np.full(index.shape, lowest, x.dtype)
 
     def find(images: slice) -> None:
-        best = np.full(index[images].shape, lowest, x.dtype)
+        best = y[images]
         code = np.zeros(best.shape, np.uint8)
         for number, under, inside in meetings:
             pixels, so_far = memory[images][under], best[inside]
@@ -55,13 +56,13 @@ def max_pool2d_index(x: Array, windows: Windows) -> Array:
         if code.all() and not np.isnan(best.max()):
             np.add(offset.take(code), corner[..., None] if last else corner, out=index[images])
         else:  # a window lies beside the image, or a NaN, which no comparison finds
-            exact = reference.max_pool2d_index(x[images], windows)
-            index[images] = exact.transpose(0, 2, 3, 1) if last else exact
+            exact = reference.max_pool2d(x[images], windows)
+            best[...], index[images] = (e.transpose(0, 2, 3, 1) if last else e for e in exact)
 
     together = max(BLOCK // (i * j * c), 1)
     blocks = [slice(a, a + together) for a in range(0, n, together)]
     threads.each(find, blocks, alone=x.size < WORTH_THREADS)
-    return index.transpose(0, 3, 1, 2) if last else index
+    return (y.transpose(0, 3, 1, 2), index.transpose(0, 3, 1, 2)) if last else (y, index)
 
 
 def _meetings(windows: Windows, last: bool) -> list[tuple[int, Index, Index]]:

@@ -1,11 +1,11 @@
-"""Max-pooling, taken apart: where the largest pixel is, and moving values to and from there.
+"""Max-pooling: the largest pixels and where they are, and moving values to and from there.
 
-    index[n, c, i, j]   h * W + w of the largest pixel under window (i, j)
+    index[n, c, i, j]   h * W + w of the largest pixel under window (i, j): its place
     pick                y[n, c, i, j] = x[n, c, index[n, c, i, j]]
     put                 x[n, c, p]    = sum of y[n, c, i, j] over the windows whose index is p
 
 Finding the place has no derivative; picking and putting are linear, and each
-is the other's adjoint. So max-pooling is *pick*, and max-unpooling *put*.
+is the other's adjoint. So max-pooling is *pick*, done on the way, and max-unpooling *put*.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from minidl.compute.reference.conv import under_tap
 from minidl.compute.windows import Windows
 
 
-def max_pool2d_index(x: Array, windows: Windows) -> Array:
-    """Find where each window is largest, (N, C, H, W) -> (N, C, I, J) of int64.
+def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
+    """Find the largest pixel under each window and its place, (N, C, H, W) -> (N, C, I, J) twice.
 
     The first of equal pixels wins, a NaN wins over numbers, and the padding
-    never wins.
+    never wins. Places are int64; under nothing but padding 0 is at -1.
     """
     xp = xp_of(x)
     (h, w), (top, left) = windows.image, windows.padding
@@ -37,7 +37,7 @@ def max_pool2d_index(x: Array, windows: Windows) -> Array:
             better = larger & (here >= 0)
             best = xp.where(better, pixels, best)
             index = xp.where(better, here, index)
-    return index
+    return best, index
 
 
 def pick_windows(x: Array, index: Array) -> Array:

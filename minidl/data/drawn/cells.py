@@ -25,6 +25,7 @@ import numpy as np
 from minidl.compute.windows import pair
 from minidl.data.dataset import ArrayDataset
 from minidl.data.drawn.canvas import smooth_noise
+from minidl.data.watching import watched
 from minidl.errors import ArgumentError
 
 Rng = np.random.Generator
@@ -43,6 +44,8 @@ def cell_images(
     seed: int = 0,
     radius: float = 11.0,
     crowding: float = 0.6,
+    *,
+    progress: bool = False,
 ) -> ArrayDataset:
     """Draw images (N, 1, H, W), labels (N, H, W) as in CELLS, instances (N, H, W).
 
@@ -62,6 +65,8 @@ def cell_images(
     crowding : float
         0 to 1: the share of the area that cells would cover if none overlapped. Towards
         1, one cell in a thousand is cut in two by its neighbours.
+    progress : bool
+        Whether to say on standard error how many are drawn, if it takes long.
     """
     height, width = pair("cell_images: size", size, 1)
     if count < 1 or seed < 0:
@@ -75,7 +80,7 @@ def cell_images(
         )
     drawn = [
         dish(height, width, radius, crowding, np.random.default_rng([seed, i]))
-        for i in range(count)
+        for i in watched(range(count), "drawing pictures of cells", progress)
     ]
     images, instances = (np.stack(part) for part in zip(*drawn, strict=True))
     return ArrayDataset(images, (instances > 0).astype(np.int64), instances)

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike
 
 from minidl.data.dataset import ArrayDataset
 from minidl.data.drawn.chair_styles import STYLES
+from minidl.data.watching import watched
 from minidl.errors import ArgumentError
 
 SUPERSAMPLING = 3
@@ -192,6 +193,8 @@ def chair_images(
     seed: int = 0,
     azimuths: int = 31,
     elevations: Sequence[float] = (20.0, 30.0),
+    *,
+    progress: bool = False,
 ) -> ArrayDataset:
     """Draw images (N, 3, S, S), masks (N, 1, S, S), classes (N,) int64, views (N, 4).
 
@@ -209,12 +212,14 @@ def chair_images(
         Their number; they go evenly around.
     elevations : sequence of float
         Elevations above the horizon, in degrees.
+    progress : bool
+        Whether to say on standard error how many are drawn, if it takes long.
     """
     if classes < 1:
         raise ArgumentError(f"chair_images: classes is at least 1, received {classes}")
     around = views(azimuths, elevations)
     drawn = []
-    for k in range(classes):
+    for k in watched(range(classes), "drawing chairs", progress):
         thing = chair(k, seed)
         drawn += [render(thing, a, e, size) for a, e in around]
     images, masks = (np.stack(part) for part in zip(*drawn, strict=True))

@@ -48,6 +48,7 @@ from minidl.data.drawn.street_things import (
     traffic_light,
     tree,
 )
+from minidl.data.watching import watched
 from minidl.errors import ArgumentError
 
 Thing = tuple[float, Callable[[], None]]
@@ -65,8 +66,9 @@ SKIES = np.array([(0.45, 0.62, 0.85), (0.70, 0.72, 0.75), (0.58, 0.68, 0.80), (0
 """Colours of the sky, RGB in [0, 1]."""
 
 
-def street_scenes(count: int, size: int | tuple[int, int] = (64, 96), seed: int = 0
-                  ) -> ArrayDataset:
+def street_scenes(
+    count: int, size: int | tuple[int, int] = (64, 96), seed: int = 0, *, progress: bool = False
+) -> ArrayDataset:
     """Draw images (N, 3, H, W), float32 in [0, 1], and labels (N, H, W), int64, as in CAMVID.
 
     Parameters
@@ -76,13 +78,16 @@ def street_scenes(count: int, size: int | tuple[int, int] = (64, 96), seed: int 
     size : int or (H, W)
     seed : int
         Scene i depends on the seed and on i, not on how many are drawn.
+    progress : bool
+        Whether to say on standard error how many are drawn, if it takes long.
     """
     height, width = pair("street_scenes: size", size, 1)
     if count < 1 or seed < 0:
         raise ArgumentError(
             f"street_scenes: count is at least 1 and seed at least 0, received {count} and {seed}"
         )
-    scenes = [scene(height, width, np.random.default_rng([seed, i])) for i in range(count)]
+    numbers = watched(range(count), "drawing street scenes", progress)
+    scenes = [scene(height, width, np.random.default_rng([seed, i])) for i in numbers]
     images, labels = zip(*scenes, strict=True)
     return ArrayDataset(np.stack(images), np.stack(labels))
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from minidl.data.dataset import ArrayDataset
 from minidl.data.drawn.canvas import smooth_noise
+from minidl.data.watching import watched
 from minidl.errors import ArgumentError
 
 Rng = np.random.Generator
@@ -44,7 +45,9 @@ CHUNK = 32
 depend on how many slices are drawn."""
 
 
-def ct_slices(count: int, size: int = 48, seed: int = 0, photons: float = 3e3) -> ArrayDataset:
+def ct_slices(
+    count: int, size: int = 48, seed: int = 0, photons: float = 3e3, *, progress: bool = False
+) -> ArrayDataset:
     """Draw images (N, 1, H, W), float32 in [0, 1], and labels (N,), int64, as in DIAGNOSES.
 
     Every four slices in a row hold each diagnosis once, in random order.
@@ -60,6 +63,8 @@ def ct_slices(count: int, size: int = 48, seed: int = 0, photons: float = 3e3) -
     photons : float
         I0, sent along each ray, times a factor from 1/2 to 2 drawn for each slice. The fewer, the
         noisier; ``float("inf")`` for none of the noise.
+    progress : bool
+        Whether to say on standard error how many are drawn, if it takes long.
 
     Notes
     -----
@@ -79,7 +84,7 @@ def ct_slices(count: int, size: int = 48, seed: int = 0, photons: float = 3e3) -
         raise ArgumentError(f"ct_slices: photons must be at least 1, received {photons}")
     images = np.empty((count, 1, size, size), np.float32)
     labels = np.array([diagnosis(seed, i) for i in range(count)])
-    for first in range(0, count, CHUNK):
+    for first in watched(range(0, count, CHUNK), f"drawing slices, {CHUNK} at a time", progress):
         rngs = [np.random.default_rng([seed, i]) for i in range(first, min(first + CHUNK, count))]
         phantoms = np.zeros((CHUNK, size, size), np.float32)
         for j, rng in enumerate(rngs):

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.compute.windows import pair
+from minidl.data.watching import watched
 from minidl.errors import ArgumentError
 
 CAMERA_HEIGHT = 1.5
@@ -63,7 +64,8 @@ class StereoScenes(NamedTuple):
 
 
 def stereo_scenes(
-    count: int, size: int | tuple[int, int] = (48, 96), seed: int = 0, noise: float = 0.01
+    count: int, size: int | tuple[int, int] = (48, 96), seed: int = 0, noise: float = 0.01,
+    *, progress: bool = False,
 ) -> StereoScenes:
     """Draw pairs of views of halls with boxes.
 
@@ -76,6 +78,8 @@ def stereo_scenes(
         Scene i depends on the seed and on i, not on how many are drawn.
     noise : float
         Standard deviation of what each camera adds to each value by itself.
+    progress : bool
+        Whether to say on standard error how many are drawn, if it takes long.
 
     Raises
     ------
@@ -88,7 +92,8 @@ def stereo_scenes(
             "stereo_scenes: count is at least 1, seed and noise at least 0, "
             f"received {count}, {seed} and {noise}"
         )
-    scenes = [_pair(height, width, np.random.default_rng([seed, i]), noise) for i in range(count)]
+    numbers = watched(range(count), "drawing stereo scenes", progress)
+    scenes = [_pair(height, width, np.random.default_rng([seed, i]), noise) for i in numbers]
     left, right, disparity, visible = (np.stack(each) for each in zip(*scenes, strict=True))
     return StereoScenes(left, right, disparity, visible, FOCAL_PER_WIDTH * width, BASELINE)
 

@@ -20,5 +20,5 @@ from minidl.tasks.perceptual.losses import content_loss, gram, style_loss, varia
 from minidl.tasks.perceptual.objective import Losses, Objective
 from minidl.tasks.perceptual.photographs import Photographs
 from minidl.tasks.perceptual.preparing import middle_square, recoloured, resized, rgb
-from minidl.tasks.perceptual.recipes import RECIPES, Recipe, find_recipe
+from minidl.tasks.perceptual.recipes import RECIPES, Recipe, find_recipe, usual_recipe
 from minidl.tasks.perceptual.training import StyleTrainer, SuperResolutionTrainer

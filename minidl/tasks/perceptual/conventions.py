@@ -14,7 +14,8 @@ matrix of F, and A that of the style image, each of so many positions M as its o
 A weight means nothing without its convention: at N = 512 channels, "gatys-pytorch" makes the same
 pair of images N^2 = 262,144 times as far apart as "jcjohnson" does. With images of one size,
 "gatys" is the paper's sum (F F^T - P P^T)^2 / (4 N^2 M^2). A batch's loss is the mean over its
-images.
+images. Variation is a sum in the units that the network sees, bytes for Caffe's weights; by
+"relative" it is a mean, in standard deviations of ImageNet's pixels for every network.
 
 Sources: Gatys, Ecker & Bethge 2016, "Image style transfer using convolutional neural networks",
 equations 1 to 5 (gatys), and the first author's PyTorch code (gatys-pytorch; Grams of different

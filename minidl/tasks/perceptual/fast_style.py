@@ -12,7 +12,7 @@ import numpy as np
 from minidl import no_grad
 from minidl.compute.arrays import is_array
 from minidl.errors import CheckpointError, message
-from minidl.files.pretrained import verify
+from minidl.files.known_weights import verify
 from minidl.files.serialize import load, load_metadata, save_arrays
 from minidl.files.whole import Pathlike
 from minidl.models.johnson import NORMS, Transformer, TransformerNet, TransformNet

@@ -3,51 +3,30 @@
     features = load_features("vgg19-dcbb9e9d.pth")      # torchvision's, or Caffe's converted
     features = random_features(seed=0)                  # none at hand
 
-Files of weights name their layers in one of two ways:
-
-    features.0.weight, features.2.weight, ...    torchvision's names
-    conv1_1.weight, conv1_2.weight, ...          vgg_conv.pth of Gatys et al., converted from Caffe
-
-The second want BGR bytes minus means, and so do files of the first kind that were converted from
-Caffe. The wrong one gives poor pictures, not errors, and sizes of weights do not tell: both kinds
-begin with filters of about 0.2 to 0.4. But what was learned there is known. The two networks that
-their authors published are recognised by the first numbers of conv1_1, whatever the file is called;
-weights that are tuned further, or scaled, are not, and need ``normalisation``.
+Which network a file holds, and how its weights want pictures, is told by what is in it:
+``minidl.tasks.weight_files``.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 import minidl.functional as F
 from minidl import Tensor, no_grad, random
-from minidl.compute.arrays import is_array, to_device, xp_of
+from minidl.compute.arrays import to_device, xp_of
 from minidl.errors import ArgumentError, CheckpointError, ShapeError, message
-from minidl.files.pretrained import verify
-from minidl.files.serialize import load
 from minidl.files.whole import Pathlike
 from minidl.models.vgg import NORMALISATIONS, STAGES_16, STAGES_19, VGG, denormalise, normalise
 from minidl.nn import init
+from minidl.tasks.weight_files import NETWORKS, misfits, recognise
 
 STAGES = {"vgg16": STAGES_16, "vgg19": STAGES_19}
 """Numbers of convolutions in the stages of each network."""
-
-CAFFE_FILES = ("vgg16-00b39a1b", "vgg19-d01eb7cb")
-"""Beginnings of the names of files with torchvision's layer names and Caffe's weights (Johnson's
-conversions)."""
-
-
-CAFFE_FIRST = (
-    (0.429471, (0.734298, 0.093404, 0.067757, 0.886297)),  # VGG-16
-    (0.341195, (0.730178, 0.064936, 0.034288, 0.826039)),  # VGG-19
-)
-"""Caffe's conv1_1: the first filter's first weight, for blue, and the first four biases."""
 
 
 class Features:
@@ -89,6 +68,15 @@ class Features:
     def prepare(self, picture: Any) -> Tensor:
         """Normalise RGB pictures from 0 to 1, (N, 3, H, W), as the weights want them."""
         return normalise(F.as_tensor(picture), self.normalisation)
+
+    @property
+    def deviation(self) -> float:
+        """The units of a prepared picture in one standard deviation of ImageNet's pixels.
+
+        About 57.6 for Caffe's bytes; 1 for torchvision's, which are divided by it.
+        """
+        how, std = NORMALISATIONS[self.normalisation], NORMALISATIONS["torchvision"].std
+        return sum(how.scale * std[c] / how.std[k] for k, c in enumerate(how.order)) / 3
 
     def picture(self, z: Any) -> Tensor:
         """Undo ``prepare``: RGB pictures, not clipped to 0 .. 1."""
@@ -175,35 +163,45 @@ def load_features(
     Parameters
     ----------
     path : str or path
-        .pth or .safetensors. A SHA-256 prefix in its name is verified.
+        .pth or .safetensors. A SHA-256 prefix in its name is verified. Or the name of a known
+        file, "vgg16", "vgg16_caffe" or "vgg19", once it has been fetched.
     pooling : {"max", "average"}
     normalisation : str, optional
-        One of ``NORMALISATIONS``. Default: told by the file, as above; the attribute of this name
-        of what is returned says which. Caffe's weights turned to RGB are turned back.
+        One of ``NORMALISATIONS``. Default: told by the file; the attribute of this name of what is
+        returned says which. Caffe's weights turned to RGB are turned back.
 
     Raises
     ------
     CheckpointError
-        If it cannot be read, or is none of these networks; the message says what it holds.
+        If it cannot be read, or is none of these networks; the message says what it holds. If
+        nothing tells how its weights want pictures, and it is not said.
     """
-    verify(path)
-    held = load(path)
-    if not isinstance(held, Mapping) or not all(is_array(v) for v in held.values()):
-        raise _foreign(path, f"it holds a {type(held).__name__}, not arrays by name")
-    caffe = "conv1_1.weight" in held
-    for network in STAGES:
-        vgg = _network(network, pooling, width=_width(held))
-        names = {name: _source(vgg, name, caffe) for name, _ in vgg.features.named_parameters()}
-        convolutions = [n for n in held if re.match(r"conv\d" if caffe else r"features\.", n)]
-        if set(names.values()) == set(convolutions):
-            try:
-                vgg.features.load_state_dict({name: held[src] for name, src in names.items()})
-            except CheckpointError as cause:
-                raise _foreign(path, *str(cause).splitlines()[1:4]) from None
-            vgg.pretrained = True
-            told = caffe or Path(path).name.startswith(CAFFE_FILES) or _is_caffes(vgg)
-            return Features(vgg, normalisation or ("caffe" if told else "torchvision"))
-    raise _foreign(path, f"it holds {len(held)} arrays: {', '.join(list(held)[:4])}, ...")
+    held = recognise(path)
+    name, _ = NETWORKS[held.network]
+    if held.network not in STAGES:
+        raise _foreign(held.path, f"it holds {name}")
+    wrong = misfits(held, "features.")
+    if wrong:
+        raise _foreign(held.path, f"it holds {name}, but", *wrong[:4])
+    if not (normalisation or held.normalisation):
+        raise CheckpointError(
+            message(
+                f"how the weights of {os.fspath(held.path)!r} want pictures is not known",
+                f"it holds {name}, and conv1_1 is none of torchvision's or Caffe's",
+                hint="pass normalisation='torchvision' if they were learned from, or tuned from, "
+                "torchvision's weights, 'caffe' if from Caffe's (--normalisation, for a command).",
+            )
+        )
+    vgg = _network(held.network, pooling, width=len(held.arrays["features.0.weight"]))
+    vgg.features.load_state_dict(
+        {name.removeprefix("features."): array for name, array in held.arrays.items()
+         if name.startswith("features.")}
+    )
+    if held.turned:
+        first: Any = next(iter(vgg.features))
+        first.weight.data[...] = first.weight.data[:, ::-1].copy()
+    vgg.pretrained = True
+    return Features(vgg, normalisation or held.normalisation)
 
 
 def normalise_activations(features: Features, pictures: Iterable[Any]) -> Features:
@@ -211,7 +209,8 @@ def normalise_activations(features: Features, pictures: Iterable[Any]) -> Featur
 
     A ReLU keeps factors: what one layer is divided by, the next layer's weights are multiplied by,
     and the network's function stays the same but for these factors. Filters that never fire are
-    left alone. It is for poolings and networks without batch norm.
+    left alone. It is for poolings and networks without batch norm. A few pictures are not enough:
+    a filter that they hardly show is divided by next to nothing, and counts more than all others.
 
     Parameters
     ----------
@@ -256,28 +255,6 @@ def _network(network: str, pooling: str, width: int) -> VGG:
             message(f"there is no network {network!r}", hint=f"choose one of {tuple(STAGES)}.")
         )
     return VGG(STAGES[network], num_classes=1, width=width, hidden=1, pooling=pooling)
-
-
-def _source(vgg: VGG, name: str, caffe: bool) -> str:
-    """The name in the file of a parameter of ``vgg.features``."""
-    number, part = name.split(".")
-    return f"{vgg.layer_names[int(number)]}.{part}" if caffe else f"features.{name}"
-
-
-def _is_caffes(vgg: VGG) -> bool:
-    """Whether conv1_1 is that of the published Caffe networks; if it is for RGB, turn it to BGR."""
-    first: Any = next(iter(vgg.features))
-    for corner, biases in CAFFE_FIRST:
-        if len(first.bias.data) >= 4 and np.allclose(first.bias.data[:4], biases, atol=1e-3):
-            if np.isclose(first.weight.data[0, 2, 0, 0], corner, atol=1e-3):
-                first.weight.data[...] = first.weight.data[:, ::-1].copy()
-            return True
-    return False
-
-
-def _width(held: Mapping[str, Any]) -> int:
-    first = held.get("conv1_1.weight", held.get("features.0.weight"))
-    return len(first) if first is not None and first.ndim == 4 else 64
 
 
 def _halvings(name: str) -> int:

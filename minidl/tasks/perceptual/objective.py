@@ -15,6 +15,7 @@ import minidl.functional as F
 from minidl import Tensor, no_grad
 from minidl.compute.arrays import to_device
 from minidl.errors import ArgumentError, ShapeError, message
+from minidl.tasks.perceptual.conventions import find_convention
 from minidl.tasks.perceptual.features import Features
 from minidl.tasks.perceptual.losses import content_loss, gram, style_loss, variation_loss
 from minidl.tasks.perceptual.preparing import as_batch
@@ -108,7 +109,8 @@ class Objective:
             if weight:
                 styled = styled + weight * self._style(name, taps[name])
         if recipe.variation:
-            rough = recipe.variation * variation_loss(z, how)
+            unit = self.features.deviation if find_convention(how).variation == "mean" else 1
+            rough = recipe.variation / unit**2 * variation_loss(z, how)
         return Losses(kept + styled + rough, kept, styled, rough)
 
     def _style(self, name: str, x: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ from minidl.optim import LBFGS, Adam
 from minidl.tasks.perceptual.features import Features
 from minidl.tasks.perceptual.objective import Losses, Objective
 from minidl.tasks.perceptual.preparing import as_batch
-from minidl.tasks.perceptual.recipes import Recipe, find_recipe
+from minidl.tasks.perceptual.recipes import Recipe, find_recipe, usual_recipe
 from minidl.tasks.restoration.luma import rgb_to_ycbcr, ycbcr_to_rgb
 from minidl.train import DivergenceError, load_checkpoint, save_checkpoint
 from minidl.train.interrupt import held_interrupt
@@ -81,7 +81,7 @@ def stylise(
     *,
     style_weights: Sequence[float] | None = None,
     masks: Sequence[np.ndarray] | None = None,
-    start: str = "noise",
+    start: str | None = None,
     noise: float = 0.02,
     optimizer: str = "lbfgs",
     lr: float | None = None,
@@ -106,11 +106,12 @@ def stylise(
     features : Features
         With ``pretrained`` False, weights are random.
     recipe : str or Recipe, optional
-        Default: "random" for random weights, "gatys-pytorch" for others.
+        Default: "relative" for trained weights, "random" for random ones.
     style_weights : sequence of float, optional
     masks : sequence of arrays, (H, W), optional
         Regions of the styles; see ``minidl.tasks.perceptual.Objective``.
-    start : {"noise", "content"}
+    start : {"noise", "content"}, optional
+        What the picture begins with. Default: what the recipe says.
     noise : float
         Standard deviation around grey, 1 being the range of a pixel.
     optimizer : {"lbfgs", "adam"}
@@ -149,7 +150,8 @@ def stylise(
     DivergenceError
         If the loss is no longer finite; the last saved state stays.
     """
-    found = find_recipe(recipe or ("gatys-pytorch" if features.pretrained else "random"))
+    found = find_recipe(recipe or usual_recipe(features.pretrained))
+    start = found.start if start is None else start
     pictures = [styles] if isinstance(styles, np.ndarray) and styles.ndim == 3 else list(styles)
     _check(start, optimizer, steps, every, noise, history, checkpoint, resume, lr)
     target = features.prepare(as_batch("content", content, features.device))
