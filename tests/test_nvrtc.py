@@ -325,8 +325,12 @@ def test_what_is_no_cubin_is_refused():
 # --- our kernels ---
 
 
+BETWEEN = ("sm_100",)
+"""What is only compiled for by `make test-all`: its neighbours say as much."""
+
 EVERY = [
-    pytest.param(path, real, arch, id=f"{path.stem}-{real}-{arch}")
+    pytest.param(path, real, arch, id=f"{path.stem}-{real}-{arch}",
+                 marks=[pytest.mark.slow] if arch in BETWEEN else [])
     for path, real, arch in product(
         sorted(KERNELS.glob("*.cu")), ("float", "double"), ARCHITECTURES
     )

@@ -122,10 +122,8 @@ def as_dict(result: Checked) -> dict[str, object]:
     }
 
 
-def check(rung: Rung, sanitizers: tuple[str, ...] = (), quick: bool = False) -> Checked:
+def check(rung: Rung, sanitizers: tuple[str, ...] = ()) -> Checked:
     """Check a rung on all cases that it fits. Whatever it raises is a problem, not an end.
-
-    The ``sanitizers`` look at the cases with most accesses; ``quick``: at one, in float32.
 
     Raises
     ------
@@ -140,13 +138,11 @@ def check(rung: Rung, sanitizers: tuple[str, ...] = (), quick: bool = False) -> 
             raise
         except MinidlError as error:
             result.problems.append(f"{rung.name}, {case.setting}, {dtype}: {error}")
-    heaviest = sorted(sizes, key=lambda key: sizes[key])
-    if quick:
-        heaviest = [key for key in heaviest if key[1] == DTYPES[0]][-1:]
+    heaviest = sorted(sizes, key=lambda key: sizes[key])[-SANITIZED:]
     for mode in sanitizers:
         if not available(mode):
             result.sanitized.append(mode)
-            for case, dtype in heaviest[-SANITIZED:]:
+            for case, dtype in heaviest:
                 _sanitize(result, mode, case.call(dtype))
     return result
 
