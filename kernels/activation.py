@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.compute.arrays import Array
-from minidl.compute.layout import channels_last
+from minidl.compute.layout import channels_last, is_channels_last
 from minidl.cuda.ladder import Ladder, Rung
-from minidl.cuda.prepare import FROM_NHWC, is_nhwc
+from minidl.cuda.prepare import FROM_NHWC
 from minidl.cuda.source import folder, source_of
 from minidl.kernels.elementwise import by_number, by_rows, fits, order_of
 
@@ -28,7 +28,7 @@ def _adjoint(kernel: str, grad: Array, x: Array, **settings: Any) -> Array:
 
 
 def _fits(grad: Array, x: Array, slope: float) -> str:
-    return fits(x if x.ndim == 4 and is_nhwc(x) else grad, x)
+    return fits(x if x.ndim == 4 and is_channels_last(x) else grad, x)
 
 
 RECTIFY = Ladder("rectify", [

@@ -8,10 +8,10 @@ from __future__ import annotations
 from math import gcd, prod
 
 from minidl.compute.arrays import Array, xp_of
-from minidl.cuda.arguments import PACK, address_of
+from minidl.cuda.arguments import PACK, TO_NHWC, address_of
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import lanes_of, launch_each, numbers_of, runs_natively
-from minidl.cuda.prepare import TO_NHWC, ceil_div
+from minidl.cuda.prepare import ceil_div
 from minidl.cuda.source import folder, source_of
 from minidl.kernels.elementwise import alike, as_written, launch_naive
 from minidl.kernels.packs import SHARE, launch_packs

@@ -70,6 +70,13 @@ struct Pixels {
         const bool inside = (unsigned)y < (unsigned)p.down.size && (unsigned)x < (unsigned)p.across.size;
         return inside ? p.source + ((n[m] + y) * p.across.size + x) * p.stored : p.zeros;
     }
+
+    // The same for all of them; whether any is inside of the image there.
+    __device__ __forceinline__ bool find(const Product& p, int k, int l, const real* (&from)[M]) const {
+        bool met = false;
+        UNROLLED for (int m = 0; m < M; m++) from[m] = at(p, m, k, l), met |= from[m] != p.zeros;
+        return met;
+    }
 };
 
 // Adds sums to the whole, and begins them anew.
@@ -88,8 +95,7 @@ COMPILED_ONCE void tile(const Product& p, int first, int o) {
     for (int k = 0; k < p.down.taps; k++)
         for (int l = 0; l < p.across.taps; l++) {
             const real* from[M];
-            bool met = false;
-            UNROLLED for (int m = 0; m < M; m++) from[m] = pixels.at(p, m, k, l), met |= from[m] != p.zeros;
+            const bool met = pixels.find(p, k, l, from);
             const int tap_k = p.down.first_tap + k * p.down.tap_step;
             const int tap_l = p.across.first_tap + l * p.across.tap_step;
             const real* weight = p.w + (tap_k * p.L + tap_l) * p.C * p.line + o;
@@ -123,10 +129,7 @@ COMPILED_ONCE void deep_tiles(const Product& p, int first, int o) {
     for (int e = 0; e < tiles * M * P; e += LANES) store_lanes(whole + e, all_lanes(0));
     for (int k = 0; k < p.down.taps; k++)
         for (int l = 0; l < p.across.taps; l++) {
-            for (int i = 0; i < tiles; i++) {
-                met[i] = false;
-                for (int m = 0; m < M; m++) from[i][m] = pixels[i].at(p, m, k, l), met[i] |= from[i][m] != p.zeros;
-            }
+            for (int i = 0; i < tiles; i++) met[i] = pixels[i].find(p, k, l, from[i]);
             const int tap_k = p.down.first_tap + k * p.down.tap_step;
             const int tap_l = p.across.first_tap + l * p.across.tap_step;
             for (int c = 0; c < p.C; c += DEEP) {
@@ -240,8 +243,7 @@ COMPILED_ONCE void along(const Product& p, const Steps& steps, int first, int o)
     for (int k = 0; k < p.down.taps; k++)
         for (int l = 0; l < p.across.taps; l++) {
             const real* from[ALONG_PIXELS];
-            bool met = false;
-            UNROLLED for (int m = 0; m < ALONG_PIXELS; m++) from[m] = pixels.at(p, m, k, l), met |= from[m] != p.zeros;
+            const bool met = pixels.find(p, k, l, from);
             const int tap_k = p.down.first_tap + k * p.down.tap_step;
             const int tap_l = p.across.first_tap + l * p.across.tap_step;
             const real* weight = p.w + (tap_k * p.L + tap_l) * steps.tap + o * steps.result;

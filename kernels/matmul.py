@@ -16,7 +16,8 @@ from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import launch, launch_each
 from minidl.cuda.prepare import empty
 from minidl.cuda.source import folder, source_of
-from minidl.kernels.product import as_stored, shares, written
+from minidl.kernels.elementwise import as_written
+from minidl.kernels.product import as_stored, shares
 
 PACKS = source_of(folder() / "matmul_packs.cu")
 
@@ -56,7 +57,7 @@ def _naively(kernel: str, given: Mapping[str, Array], name: str, sizes: Sizes) -
     if not result.size or not steps:
         result[...] = 0
         return result
-    arrays = {key: written(xp.broadcast_to(array, (*batch, *array.shape[-2:])))
+    arrays = {key: as_written(xp.broadcast_to(array, (*batch, *array.shape[-2:])))
               for key, array in given.items()}
     launch_each(kernel, result.size, **arrays, **{name: result}, N=prod(batch), **sizes)
     return result

@@ -29,13 +29,8 @@ def compute(
     ladder = _LADDERS.get(function)
     if ladder is None or native.why_not():
         return None
-    real = None
-    for array in arrays:
-        if array.dtype.kind == "f" and (real is None or array.dtype != real):  # None is float64
-            if real is not None or array.dtype not in REALS:
-                return None
-            real = array.dtype
-    if real is None:
+    floats = [array.dtype for array in arrays if array.dtype.kind == "f"]
+    if not floats or floats[0] not in REALS or floats.count(floats[0]) < len(floats):
         return None
     token = EXECUTOR.set(native.run)
     try:

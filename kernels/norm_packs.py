@@ -208,7 +208,7 @@ def normalize(
     plan = plan_of(x, weight, axes)
     assert plan is not None
     y = empty(xp, plan.shape, dtype)
-    mean, inverse = (xp.empty(plan.kept, dtype) for _ in "mi")
+    mean, inverse = (xp.empty(plan.kept, dtype) for _ in range(2))
     x = x.transpose(plan.order)
     found = {"mean": mean, "inverse": inverse, "cut": plan.cut, "eps": eps}
     if not plan.single:

@@ -6,8 +6,9 @@ from typing import Any
 
 from minidl.compute.arrays import Array
 from minidl.compute.layout import channels_last
+from minidl.cuda.arguments import TO_NHWC
 from minidl.cuda.launch import lanes_of, launch, runs_natively
-from minidl.cuda.prepare import TO_NHWC, ceil_div
+from minidl.cuda.prepare import ceil_div
 from minidl.cuda.source import Source
 
 SHARE = 1 << 14

@@ -11,10 +11,12 @@ from math import prod
 from typing import Any
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.layout import is_channels_last
 from minidl.compute.windows import Windows
+from minidl.cuda.arguments import TO_NHWC
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import launch_each, runs_natively
-from minidl.cuda.prepare import TO_NHWC, WARP, ceil_div, empty, is_nhwc
+from minidl.cuda.prepare import WARP, ceil_div, empty
 from minidl.cuda.source import constants, folder, source_of
 from minidl.kernels.packs import SHARE, in_order, launch_packs, shares
 
@@ -75,7 +77,7 @@ def _found(x: Array, windows: Windows, last: bool) -> tuple[Array, Array]:
 
 
 def _find(kernel: str, x: Array, windows: Windows) -> tuple[Array, Array]:
-    last = is_nhwc(x)
+    last = is_channels_last(x)
     y, index = _found(x, windows, last)
     if x.size and index.size:
         arrays = {"x": _memory(x, last), "y": y, "index": index}
@@ -84,7 +86,7 @@ def _find(kernel: str, x: Array, windows: Windows) -> tuple[Array, Array]:
 
 
 def _find_in_packs(kernel: str, x: Array, windows: Windows) -> tuple[Array, Array]:
-    last = is_nhwc(x)
+    last = is_channels_last(x)
     y, index = _found(x, windows, last)
     if x.size and index.size:
         sizes = _planes(x.shape, last)
@@ -108,7 +110,7 @@ def _pick_naive(kernel: str, x: Array, index: Array) -> Array:
 
 
 def _pick(kernel: str, x: Array, index: Array, each: int = 1) -> Array:
-    last = is_nhwc(x)
+    last = is_channels_last(x)
     y = _empty(xp_of(x), index.shape, x.dtype, last)
     if y.size:
         arrays = {"x": _memory(x, last), "index": _memory(_int64(index), last), "y": y}
@@ -118,7 +120,7 @@ def _pick(kernel: str, x: Array, index: Array, each: int = 1) -> Array:
 
 
 def _pick_in_packs(kernel: str, x: Array, index: Array) -> Array:
-    last = is_nhwc(x)
+    last = is_channels_last(x)
     y = _empty(xp_of(x), index.shape, x.dtype, last)
     if y.size:
         sizes = _planes(x.shape, last) | _counts(index.shape, x.shape)
@@ -144,7 +146,7 @@ def _put_naive(kernel: str, y: Array, index: Array, size: tuple[int, int]) -> Ar
 
 
 def _put(kernel: str, y: Array, index: Array, size: tuple[int, int]) -> Array:
-    xp, last, shape = xp_of(y), is_nhwc(index), (*y.shape[:2], *size)
+    xp, last, shape = xp_of(y), is_channels_last(index), (*y.shape[:2], *size)
     x = _empty(xp, shape, y.dtype, last)
     if not x.size or not y.size:
         x[...] = 0
@@ -161,7 +163,7 @@ def _put(kernel: str, y: Array, index: Array, size: tuple[int, int]) -> Array:
 
 
 def _put_in_packs(kernel: str, y: Array, index: Array, size: tuple[int, int]) -> Array:
-    last, shape = is_nhwc(index), (*y.shape[:2], *size)
+    last, shape = is_channels_last(index), (*y.shape[:2], *size)
     x = _empty(xp_of(y), shape, y.dtype, last)
     if not x.size or not y.size:
         x[...] = 0

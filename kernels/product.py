@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from minidl.compute import threads
-from minidl.compute.arrays import Array, xp_of
+from minidl.compute.arrays import Array
 from minidl.cuda.launch import numbers_of, runs_natively
 from minidl.cuda.prepare import ceil_div
 from minidl.cuda.source import Source
+from minidl.kernels.elementwise import as_written
 
 PER_CORE = 2
 """Shares of a product for each thread of the CPU, which end together so; more would copy more."""
@@ -21,17 +22,12 @@ SMALL = 1 << 18
 """The multiplications of a share, at least: some five microseconds of work."""
 
 
-def written(array: Array) -> Array:
-    """The array in the order of its axes, copied where it lies otherwise."""
-    return array if array.flags.c_contiguous else xp_of(array).ascontiguousarray(array)
-
-
 def stored(array: Array) -> tuple[Array, int]:
     """The matrices (..., A, B) as they lie in memory, and whether that is turned, (..., B, A)."""
     if array.flags.c_contiguous:
         return array, 0
     turned = array.swapaxes(-1, -2)
-    return (turned, 1) if turned.flags.c_contiguous else (written(array), 0)
+    return (turned, 1) if turned.flags.c_contiguous else (as_written(array), 0)
 
 
 def as_stored(given: Mapping[str, Array]) -> dict[str, Array | int]:

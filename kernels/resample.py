@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.compute.arrays import Array, xp_of
+from minidl.compute.layout import is_channels_last
 from minidl.compute.taps import Taps
 from minidl.cuda.gpu import FREE_SHARED
 from minidl.cuda.ladder import Ladder, Rung
 from minidl.cuda.launch import lanes_of, launch, launch_each
-from minidl.cuda.prepare import ceil_div, empty, is_nhwc
+from minidl.cuda.prepare import ceil_div, empty
 from minidl.cuda.source import constants, folder, source_of
 from minidl.kernels.packs import launch_packs, shares
 
@@ -115,11 +116,11 @@ def _separable(x: Array, down: Taps, across: Taps) -> str:
 
 
 def _either_layout(x: Array, down: Taps, across: Taps) -> str:
-    return "" if is_nhwc(x) else _separable(x, down, across)
+    return "" if is_channels_last(x) else _separable(x, down, across)
 
 
 def _tile_fits(x: Array, down: Taps, across: Taps) -> str:
-    if is_nhwc(x):
+    if is_channels_last(x):
         return "the image is channels last"
     if _shared(x, across) > FREE_SHARED:
         return "the columns under a tile of outputs do not fit into shared memory"
@@ -144,7 +145,7 @@ def _at_once(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
 def _in_packs(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
     (n, c, h, w), i, j = x.shape, down.count, across.count
     # Single pixels lie either way: what is made of them is for convolutions, channels last.
-    last = is_nhwc(x) or (h == w == 1 and x.flags.c_contiguous)
+    last = is_channels_last(x) or (h == w == 1 and x.flags.c_contiguous)
     planes, pixel = (n, c) if last else (n * c, 1)
     y = x.transpose(0, 2, 3, 1) if last else x
     # Rows first, all of whose numbers lie together as channels do: where that fills packs, which
@@ -185,7 +186,7 @@ def _same(size: int) -> Taps:
 
 def _in_two_passes(kernel: str, x: Array, down: Taps, across: Taps) -> Array:
     (n, c, _, w), i, j = x.shape, down.count, across.count
-    if is_nhwc(x):
+    if is_channels_last(x):
         mixed = _mix(kernel, x.transpose(0, 2, 3, 1), down, n, w * c)
         mixed = _mix(kernel, mixed, across, n * i, c)
         return mixed.reshape(n, i, j, c).transpose(0, 3, 1, 2)

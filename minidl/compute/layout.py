@@ -17,6 +17,11 @@ TOGETHER = 8
 """Channels that are copied at a time: their planes, and the pixels they go to, stay cached."""
 
 
+def is_channels_last(x: Array) -> bool:
+    """Whether an array (N, C, H, W) lies channels last in memory, and not also as it is written."""
+    return x.transpose(0, 2, 3, 1).flags.c_contiguous and not x.flags.c_contiguous
+
+
 def channels_last(x: Array) -> Array:
     """Lay out (N, C, H, W) as (N, H, W, C), contiguous; a copy only if it must be."""
     moved = x.transpose(0, 2, 3, 1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from minidl.compute import buffers
 from minidl.compute.arrays import Array
-from minidl.cuda.arguments import FROM_NHWC, LARGEST, TO_NHWC, convert, refused
+from minidl.cuda.arguments import FROM_NHWC, LARGEST, convert, refused
 from minidl.cuda.source import Kernel, shipped
 from minidl.errors import ArgumentError, message
 
@@ -104,11 +104,6 @@ def empty_nhwc(xp: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     """A new array (N, C, H, W), not filled in, channels last in memory."""
     n, c, h, w = shape
     return empty(xp, (n, h, w, c), dtype).transpose(FROM_NHWC)
-
-
-def is_nhwc(x: Array) -> bool:
-    """Whether an array (N, C, H, W) lies channels last in memory, and not also as it is written."""
-    return x.transpose(TO_NHWC).flags.c_contiguous and not x.flags.c_contiguous
 
 
 def _named(kernel: str | Kernel) -> Kernel:

@@ -23,9 +23,10 @@ def _both(name: str, value: Ints, minimum: int) -> tuple[int, int]:
     return vertical, horizontal
 
 
-def _check(
+def check_settings(
     who: str, in_channels: int, out_channels: int, groups: int, padding: Any, padding_mode: str
 ) -> None:
+    """Refuse settings that a convolution, of images or of rows, cannot have."""
     if groups < 1 or in_channels % groups or out_channels % groups:
         raise ArgumentError(
             message(
@@ -45,7 +46,7 @@ def _check(
         raise ArgumentError(
             message(
                 f"{who}: unknown padding {padding!r}",
-                hint='give an integer, a pair of integers, "valid" or "same".',
+                hint='give integers, "valid" or "same".',
             )
         )
 
@@ -69,7 +70,7 @@ class _Convolution(Module):
     ):
         super().__init__()
         who = type(self).__name__
-        _check(who, in_channels, out_channels, groups, padding, padding_mode)
+        check_settings(who, in_channels, out_channels, groups, padding, padding_mode)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = _both(f"{who}: kernel_size", kernel_size, 1)
         self.stride = _both(f"{who}: stride", stride, 1)

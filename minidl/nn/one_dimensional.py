@@ -6,8 +6,9 @@ from typing import Any
 
 import minidl.functional as F
 from minidl.compute.windows import pair
-from minidl.errors import ArgumentError, ShapeError, message
+from minidl.errors import ArgumentError, ShapeError
 from minidl.nn import init
+from minidl.nn.conv import check_settings
 from minidl.nn.module import Module
 from minidl.nn.norm import InstanceNorm2d
 from minidl.nn.parameter import Parameter, unfilled
@@ -38,17 +39,11 @@ class _Convolution1d(Module):
         padding: Int | str,
         dilation: Int,
         groups: int,
+        padding_mode: str = "zeros",
     ):
         super().__init__()
         who = type(self).__name__
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ArgumentError(
-                message(
-                    f"{who}: groups must divide in_channels and out_channels",
-                    f"received groups = {groups}, in_channels = {in_channels}, "
-                    f"out_channels = {out_channels}",
-                )
-            )
+        check_settings(who, in_channels, out_channels, groups, padding, padding_mode)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = _one(f"{who}: kernel_size", kernel_size, 1)
         self.stride = _one(f"{who}: stride", stride, 1)
@@ -121,14 +116,10 @@ class Conv1d(_Convolution1d):
         dtype: Any = None,
     ):
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode
         )
-        if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
-            raise ArgumentError(f"Conv1d: unknown padding_mode {padding_mode!r}")
         if self.padding == "same" and self.stride != 1:
             raise ArgumentError(f'Conv1d: padding="same" needs stride 1, received {self.stride}')
-        if isinstance(self.padding, str) and self.padding not in ("valid", "same"):
-            raise ArgumentError(f"Conv1d: unknown padding {padding!r}")
         self.padding_mode = padding_mode
         self._make_parameters((out_channels, in_channels // groups), bias, dtype)
 

@@ -15,6 +15,7 @@ import numpy as np
 from minidl.compute import threads
 from minidl.compute.arrays import Array
 from minidl.compute.fast.axis import axes_of
+from minidl.compute.layout import is_channels_last
 from minidl.compute.reference import pool as reference
 from minidl.compute.windows import Windows
 
@@ -34,7 +35,7 @@ def max_pool2d(x: Array, windows: Windows) -> tuple[Array, Array]:
     image, so that of equal pixels the first one stays. The winner's number takes a byte, and
     becomes a place only at the end.
     """
-    taps, last = math.prod(windows.kernel), _is_channels_last(x)
+    taps, last = math.prod(windows.kernel), is_channels_last(x)
     if taps > 255 or not x.size or x.dtype.kind not in "fiu":
         return reference.max_pool2d(x, windows)
     memory = x.transpose(0, 2, 3, 1) if last else x
@@ -93,7 +94,7 @@ def _places(windows: Windows) -> tuple[Array, Array]:
 
 def pick_windows(x: Array, index: Array) -> Array:
     """Read x at ``index``, (N, C, H, W) -> (N, C, I, J), in the memory layout of ``index``."""
-    last = _is_channels_last(x)
+    last = is_channels_last(x)
     memory = x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x)
     y = np.empty_like(index, x.dtype)
 
@@ -107,7 +108,7 @@ def pick_windows(x: Array, index: Array) -> Array:
 def put_windows(y: Array, index: Array, size: tuple[int, int]) -> Array:
     """Put y at ``index``, (N, C, I, J) -> (N, C, H, W), in the memory layout of ``index``."""
     n, c = y.shape[:2]
-    last = _is_channels_last(index)
+    last = is_channels_last(index)
     x = np.zeros((n, *size, c) if last else (n, c, *size), y.dtype)
     shape = (n, c, *size)
 
@@ -128,7 +129,3 @@ def _offsets(index: Array, shape: tuple[int, ...], last: bool) -> Array:
     _, c, h, w = shape
     channel = np.arange(c)[:, None, None]
     return index * c + channel if last else index + channel * (h * w)
-
-
-def _is_channels_last(x: Array) -> bool:
-    return x.transpose(0, 2, 3, 1).flags.c_contiguous and not x.flags.c_contiguous
